@@ -1,0 +1,45 @@
+"""Segnosis trains semantic-segmentation models on Keras 3, and explains why one does not learn.
+
+Importing the package is light: no backend is loaded until something needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "train": "segnosis.training.train",
+    "Plan": "segnosis.training.plan",
+    "diagnose": "segnosis.doctor.diagnose",
+    "Watch": "segnosis.doctor.watch",
+    "Diagnosis": "segnosis.doctor.diagnosis",
+    "Finding": "segnosis.doctor.verdict",
+}
+_ROOMS = ("data", "losses", "metrics", "models", "core")
+
+__all__ = ["Diagnosis", "Finding", "Plan", "Watch", "__version__", "core", "data", "diagnose", "losses", "metrics"]
+__all__ += ["models", "train"]
+
+if TYPE_CHECKING:
+    from segnosis import core, data, losses, metrics, models
+    from segnosis.doctor.diagnose import diagnose
+    from segnosis.doctor.diagnosis import Diagnosis
+    from segnosis.doctor.verdict import Finding
+    from segnosis.doctor.watch import Watch
+    from segnosis.training.plan import Plan
+    from segnosis.training.train import train
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"segnosis.{name}")
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'segnosis' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,80 @@
+"""Every error a user can meet: what is expected and why, what was received, and the cure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+class SegnosisError(Exception):
+    """An error in three sentences: the expectation, `Received: name=value`, the cure.
+
+    Args:
+        expected: What was expected and why, one sentence ending in a full stop.
+        received: The offending values by name; `{}` when the expectation says it all.
+        cure: What the user does next, as concrete as a command or a corrected value.
+
+    Example:
+        >>> print(SegnosisError("`depth` is at least 1.", received={"depth": 0}, cure="Pass depth=4."))
+        `depth` is at least 1. Received: depth=0. Pass depth=4.
+    """
+
+    def __init__(self, expected: str, *, received: Mapping[str, object] | None = None, cure: str = "") -> None:
+        self.expected, self.received, self.cure = expected, dict(received or {}), cure
+        seen = ", ".join(f"{name}={_show(value)}" for name, value in self.received.items())
+        super().__init__(" ".join(part for part in (expected, f"Received: {seen}." if seen else "", cure) if part))
+
+
+class ArgumentError(SegnosisError, ValueError):
+    """An argument of a function, a command or a plan has a value that cannot work."""
+
+
+class DataError(SegnosisError, ValueError):
+    """A file or folder of the user's is missing, unreadable or not what it should be; `file` says which."""
+
+    def __init__(
+        self, expected: str, *, file: str | Path, received: Mapping[str, object] | None = None, cure: str = ""
+    ) -> None:
+        self.file = Path(file)
+        super().__init__(expected, received={"file": str(file), **(received or {})}, cure=cure)
+
+
+class RunError(SegnosisError):
+    """A run folder cannot be written, continued or read."""
+
+
+class MissingPackageError(SegnosisError, ImportError):
+    """An optional package is needed for what was asked.
+
+    Example:
+        >>> print(MissingPackageError("nibabel", purpose="reading NIfTI volumes", extra="nifti"))
+        Reading NIfTI volumes needs the package `nibabel`. Install it with `pip install "segnosis[nifti]"`.
+    """
+
+    def __init__(self, package: str, *, purpose: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose[:1].upper()}{purpose[1:]} needs the package `{package}`.",
+            cure=f'Install it with `pip install "segnosis[{extra}]"`.',
+        )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A suggestion for a misspelt `name`, or the list of what is known.
+
+    Example:
+        >>> did_you_mean("unett", ["unet", "deeplab_v3_plus"])
+        'Did you mean `unet`?'
+        >>> did_you_mean("zzz", ["unet", "deeplab_v3_plus"])
+        'Known: `deeplab_v3_plus`, `unet`.'
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean `{close[0]}`?"
+    return "Known: " + ", ".join(f"`{item}`" for item in known) + "."
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -1,0 +1,128 @@
+"""Files of a run: where each lies, and writing them whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segnosis.core.errors import DataError, RunError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder; the names are a contract (see the README's "A run folder")."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.yaml"
+
+    @property
+    def fingerprint(self) -> Path:
+        return self.root / "fingerprint.json"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "history.jsonl"
+
+    @property
+    def pictures(self) -> Path:
+        return self.root / "pictures"
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model.keras"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores.json"
+
+    @property
+    def diagnosis(self) -> Path:
+        return self.root / "diagnosis.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def environment(self) -> Path:
+        return self.root / "environment.json"
+
+    def epochs(self) -> Iterator[dict[str, Any]]:
+        """Lines of `history.jsonl`, oldest first; none when the run has not finished an epoch."""
+        if not self.history.exists():
+            return
+        with self.history.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(
+                        "Every line of a run's history is one JSON object.",
+                        file=self.history,
+                        received={"line": number, "problem": error.msg},
+                        cure="Remove that line, or train again with `--resume`.",
+                    ) from error
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write `path` atomically: a crash or a full disk leaves the old file, or none, never a half."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RunError(
+            "The output folder must be writable and have room.",
+            received={"path": str(path), "problem": error.strerror or str(error)},
+            cure="Free some space, or choose another folder with `--out`.",
+        ) from error
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """`write_bytes` for UTF-8 text."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, data: object) -> Path:
+    """`write_bytes` for JSON a person can read. NaN is refused: `None` says "no value"."""
+    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run, with one clear error when it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            "A run folder holds this file once its step is done.",
+            file=path,
+            received={"problem": "missing"},
+            cure="Name a folder made by `segnosis train`, or finish the run with `segnosis train --resume`.",
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            "This file of a run is JSON.", file=path, received={"problem": str(error)}, cure="Run the step again."
+        ) from error

@@ -1,0 +1,1 @@
+"""Floor 3: why a segmentation model does not learn."""

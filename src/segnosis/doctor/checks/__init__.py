@@ -1,0 +1,1 @@
+"""One folder a family, one file a check. `segnosis explain CODE` prints a file's docstring."""

@@ -1,0 +1,1 @@
+"""Floor 2: from a data set to a trained, scored run."""

@@ -1,0 +1,22 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+_REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data beside the checkout; tests that need it skip where it is absent."""
+    if not _REAL_DATA.is_dir():
+        pytest.skip(f"real data is not beside the checkout ({_REAL_DATA.name} folder missing)")
+    return _REAL_DATA
