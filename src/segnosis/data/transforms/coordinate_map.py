@@ -1,0 +1,71 @@
+"""One map from every output pixel to the place in the source where it looks, however many transforms made it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from segnosis.data.transforms.base import Size
+
+
+class CoordinateMap:
+    """Composition of homographies and displacement fields.
+
+    Coordinates are continuous, pixel (i, j) has its centre at `(x, y) = (j + 0.5, i + 0.5)`.
+
+    Args:
+        size: `(height, width)` of the source.
+
+    Example:
+        >>> where = CoordinateMap((4, 6))
+        >>> where.then(np.array([[-1.0, 0, 6], [0, 1, 0], [0, 0, 1]]))      # a horizontal flip
+        >>> where.points()[0, 0].tolist()                                  # the first pixel looks at the last column
+        [5.5, 0.5]
+    """
+
+    def __init__(self, size: Size) -> None:
+        self.source = size
+        self.size = size
+        self.forward = np.eye(3)  # source → canvas, displacement fields left out
+        self._inverse = np.eye(3)  # canvas → the last field's canvas, or the source
+        self._earlier: list[
+            tuple[np.ndarray, np.ndarray]
+        ] = []  # (inverse matrix before the field, field), oldest first
+
+    def then(self, matrix: np.ndarray, size: Size | None = None) -> None:
+        """Add a homography `(3, 3)` from the present canvas to the next, whose size is `size`."""
+        self.forward = matrix @ self.forward
+        self._inverse = self._inverse @ np.linalg.inv(matrix)
+        self.size = self.size if size is None else size
+
+    def displace(self, field: np.ndarray) -> None:
+        """Add a displacement field `(height, width, 2)` of `(dx, dy)` on the present canvas."""
+        self._earlier.append((self._inverse, np.ascontiguousarray(field, np.float32)))
+        self._inverse = np.eye(3)
+
+    @property
+    def inverse(self) -> np.ndarray | None:
+        """Homography canvas → source, or `None` when a displacement field makes it more than that."""
+        return None if self._earlier else self._inverse / self._inverse[2, 2]
+
+    def points(self) -> np.ndarray:
+        """Where each output pixel looks: `(height, width, 2)` float32, continuous `(x, y)` in the source."""
+        height, width = self.size
+        grid = np.empty((height, width, 2), np.float32)
+        grid[..., 0] = np.arange(width, dtype=np.float32) + 0.5
+        grid[..., 1] = (np.arange(height, dtype=np.float32) + 0.5)[:, None]
+        grid = project(self._inverse, grid)
+        for before, field in reversed(self._earlier):
+            at = grid - np.float32(0.5)  # OpenCV counts from pixel centres
+            grid += cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            grid = project(before, grid)
+        return grid
+
+
+def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply a homography `(3, 3)` to points `(..., 2)`."""
+    flat = points.reshape(-1, 2)
+    out = flat @ matrix[:2, :2].T.astype(points.dtype) + matrix[:2, 2].astype(points.dtype)
+    if np.any(matrix[2] != (0, 0, 1)):
+        out /= (flat @ matrix[2, :2].astype(points.dtype) + points.dtype.type(matrix[2, 2]))[:, None]
+    return out.reshape(points.shape)
