@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from segnosis.core.errors import ArgumentError, did_you_mean
 
@@ -31,6 +32,29 @@ def load(package: str, name: str) -> ModuleType:
             cure=did_you_mean(name, known),
         )
     return importlib.import_module(f"{package}.{name}")
+
+
+def member(package: str, name: str) -> Any:
+    """The class `name` of `package`, imported when it is first asked for.
+
+    The class `TopKCrossEntropy` lives in the unit `top_k_cross_entropy`: a unit's file name is its class name, spelt
+    with underscores. An unknown name raises `AttributeError` with a suggestion, as a module's `__getattr__` must.
+    """
+    for unit in names(package):
+        if unit.replace("_", "") == name.lower():
+            return getattr(importlib.import_module(f"{package}.{unit}"), name)
+    known = members(package) if not name.startswith("_") else []
+    raise AttributeError(f"module {package!r} has no attribute {name!r}. {did_you_mean(name, known)}", name=name)
+
+
+def members(package: str) -> list[str]:
+    """Names of the classes that `member` finds, sorted; imports every unit of `package`."""
+    return sorted(
+        attribute
+        for unit, module in units(package).items()
+        for attribute in vars(module)
+        if attribute.lower() == unit.replace("_", "")
+    )
 
 
 def units(package: str) -> dict[str, ModuleType]:

@@ -1,0 +1,34 @@
+"""Mean over images of their mean Dice score."""
+
+from __future__ import annotations
+
+import keras
+
+from segnosis.metrics.base import Tensor
+from segnosis.metrics.confusion import PerImageMetric
+
+
+@keras.saving.register_keras_serializable(package="segnosis")
+class MeanDicePerImage(PerImageMetric):
+    """Mean over images of the mean Dice score over the classes an image holds, in truth or prediction.
+
+    An image none of whose classes take part, one of background alone with `include_background=False` say, is left out.
+
+    Args:
+        num_classes: Number of classes, background included; 2 for a head of one channel.
+        ignore_class: Value of `y_true` that is no class.
+        include_background: Whether class 0 takes part in the mean.
+        from_logits: Whether a prediction of one channel is a logit rather than a probability.
+        name: Name of the metric.
+
+    Example:
+        >>> import numpy as np, segnosis as sg
+        >>> metric = sg.metrics.MeanDicePerImage(num_classes=2, include_background=False)
+        >>> metric.update_state(np.array([[[0, 1]], [[0, 0]]]), np.array([[[0, 1]], [[0, 0]]]))
+        >>> float(metric.result())
+        1.0
+    """
+
+    def score(self, hit: Tensor, true: Tensor, pred: Tensor) -> tuple[Tensor, Tensor]:
+        """Twice the pixels in both over the pixels of each."""
+        return 2.0 * hit, true + pred
