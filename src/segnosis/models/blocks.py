@@ -116,8 +116,10 @@ class Recipe:
         return layers.Dropout(self.dropout, name=name)(x) if self.dropout else x
 
 
-def preprocess(x: KerasTensor, preprocessing: str | None) -> KerasTensor:
+def preprocess(x: KerasTensor, preprocessing: str | layers.Layer | None) -> KerasTensor:
     """Raw pixel values → what a network learns from, as a layer, so that it is saved with the model."""
+    if isinstance(preprocessing, layers.Layer):
+        return preprocessing(x)
     check_word("preprocessing", preprocessing, PREPROCESSINGS)
     if preprocessing == "rescale":
         return layers.Rescaling(1 / 255, name="preprocess")(x)
@@ -136,7 +138,7 @@ def check_shape(model: str, input_shape: Sequence[int | None], *, halvings: int)
         raise ArgumentError(
             "`input_shape` is (height, width, channels); height and width may be None, channels may not.",
             received={"input_shape": input_shape},
-            cure="Pass input_shape=(256, 256, 1) for grey images of that size, or (None, None, 3) for colour of any size.",
+            cure="Pass input_shape=(256, 256, 1) for grey images, or (None, None, 3) for colour of any size.",
         )
     step = 2**halvings
     sides = [side for side in shape[:2] if side is not None]

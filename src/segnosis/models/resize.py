@@ -6,7 +6,7 @@ operations inside the graph, so that a saved model needs nothing but Keras.
 
 from __future__ import annotations
 
-from keras import KerasTensor, ops
+from keras import KerasTensor, layers, ops
 
 
 def pad_to_multiple(x: KerasTensor, step: int) -> KerasTensor:
@@ -28,12 +28,13 @@ def pad_to_multiple(x: KerasTensor, step: int) -> KerasTensor:
     return x
 
 
-def crop_like(x: KerasTensor, image: KerasTensor) -> KerasTensor:
+def crop_like(x: KerasTensor, image: KerasTensor, name: str) -> KerasTensor:
     """Cut `x`, `(batch, height, width, classes)`, to the sides of `image` where those are of unknown length."""
-    for axis in (1, 2):
-        if image.shape[axis] is None:
-            x = ops.take(x, ops.cast(_positions(image, axis), "int32"), axis=axis)
-    return x
+    unknown = [axis for axis in (1, 2) if image.shape[axis] is None]
+    for axis in unknown:
+        x = ops.take(x, ops.cast(_positions(image, axis), "int32"), axis=axis)
+    # A layer at the end, for Keras names a model's outputs after what made them.
+    return layers.Identity(dtype="float32", name=name)(x) if unknown else x
 
 
 def _positions(x: KerasTensor, axis: int) -> KerasTensor:

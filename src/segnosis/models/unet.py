@@ -20,7 +20,7 @@ def unet(
     l2: float = 0.0,
     residual: bool = False,
     activation: str = "relu",
-    preprocessing: str | None = None,
+    preprocessing: str | keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Build a U-Net that emits float32 logits, `(batch, height, width, num_classes)`.
 
@@ -39,8 +39,8 @@ def unet(
         l2: L2 factor on every kernel.
         residual: Add each unit's input to its output.
         activation: Any activation that Keras knows by name.
-        preprocessing: `None`, `"rescale"` (divide by 255) or `"standardize"` (each image to mean 0, deviation 1), as a
-            layer of the model, which then takes raw pixel values.
+        preprocessing: `None`, `"rescale"` (divide by 255), `"standardize"` (each image to mean 0, deviation 1) or any
+            layer; it becomes the first of the model, which then takes raw pixel values.
 
     Raises:
         ArgumentError: An argument that cannot work, with the value that does.
@@ -81,5 +81,5 @@ def unet(
         x = recipe.unit(x, filters, f"decoder{level}")
 
     # Head
-    logits = crop_like(recipe.head(x, num_classes), image)
+    logits = crop_like(recipe.head(x, num_classes), image, "head_crop")
     return keras.Model(image, logits, name="unet")
