@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "train": "segnosis.training.train",
+    "train": "segnosis.jobs.train",
     "Plan": "segnosis.training.plan",
     "diagnose": "segnosis.doctor.diagnose",
     "Watch": "segnosis.doctor.watch",
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from segnosis.doctor.verdict import Finding
     from segnosis.doctor.watch import Watch
     from segnosis.training.plan import Plan
-    from segnosis.training.train import train
+    from segnosis.jobs.train import train
 
 
 def __getattr__(name: str) -> Any:

@@ -161,6 +161,23 @@ def examine(
     return Diagnosis(tuple(_fold(verdicts, asked)), _subject(case), round(time.perf_counter() - start, 3))
 
 
+def merge(first: Diagnosis, second: Diagnosis) -> Diagnosis:
+    """One diagnosis from two examinations of the same subject: per check the verdict that could judge, folded anew.
+
+    Args:
+        first: For instance what the data alone showed.
+        second: For instance what the run showed; where both could judge, this one counts.
+    """
+    by_code = {verdict.code: verdict for verdict in first.verdicts}
+    for verdict in second.verdicts:
+        if verdict.code not in by_code or isinstance(verdict, Finding | Healthy):
+            by_code[verdict.code] = verdict
+    checks = tuple(check for check in all_checks() if check.code in by_code)
+    verdicts = [by_code[check.code] for check in checks]
+    subject = {**first.subject, **second.subject}
+    return Diagnosis(tuple(_fold(verdicts, checks)), subject, round(first.seconds + second.seconds, 3))
+
+
 def _ask(check: Check, evidence: Evidence, thresholds: Mapping[str, Any]) -> AnyVerdict:
     stamp = {"code": check.code, "name": check.name}
     try:

@@ -1,0 +1,13 @@
+"""`segnosis explain`: the page of a check."""
+
+from __future__ import annotations
+
+import typer
+
+
+def command(check: str = typer.Argument(..., metavar="CODE", help="Code or name of a check, as LAB002.")) -> None:
+    """Say what a check looks for, why it matters and what to do."""
+    from segnosis.doctor.check import find
+
+    found = find(check)
+    print(f"{found.code} {found.name} ({found.severity})\n\n{found.page}")

@@ -1,0 +1,62 @@
+"""The one command `segnosis`: its sub-commands are the modules of this folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from segnosis.core import discovery
+from segnosis.core.errors import SegnosisError
+
+HEALTHY, FINDINGS, FAILED = 0, 1, 2
+"""Exit codes, as linters have them."""
+
+
+def application() -> typer.Typer:
+    """Every command, found by its file."""
+    app = typer.Typer(
+        name="segnosis",
+        help="Trains segmentation models, and explains why one does not learn.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def common(
+        traceback: bool = typer.Option(False, "--traceback", help="Show Python's traceback of an error."),
+    ) -> None:
+        pass
+
+    for name, module in discovery.units("segnosis.cli").items():
+        settings = getattr(module, "SETTINGS", {})
+        app.command(name.rstrip("_").replace("_", "-"), **settings)(module.command)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # TensorFlow's start-up notes are not news to the person at the terminal; her own setting wins.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    traceback = "--traceback" in arguments[: _own(arguments)]
+    try:
+        application()(args=arguments, standalone_mode=True)
+    except SegnosisError as error:
+        if traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        print("error: stopped by you.", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def _own(arguments: list[str]) -> int:
+    """How many arguments are ours: what follows a user's script belongs to the script."""
+    script = next((i for i, word in enumerate(arguments) if word.endswith(".py")), len(arguments))
+    return script + 1

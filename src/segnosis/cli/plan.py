@@ -1,0 +1,29 @@
+"""`segnosis plan`: what train would do, readable and editable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def command(
+    data: str = typer.Argument(..., metavar="DATA", help="Folder of images and masks."),
+    output: Path | None = typer.Option(None, "-o", "--output", help="Write the plan here instead of printing it."),
+    model: str | None = typer.Option(None, "--model", help="Architecture, as in `segnosis list models`."),
+    minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
+    epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
+    seed: int = typer.Option(0, "--seed", help="Seed of everything random."),
+) -> None:
+    """Print every decision `segnosis train DATA` would make, each with its reason."""
+    from segnosis.cli.screen import Screen
+    from segnosis.jobs.plan import plan
+
+    screen = Screen()
+    made = plan(data, model=model, minutes=minutes, epochs=epochs, seed=seed, listener=screen)
+    screen.close()
+    if output is None:
+        print(made.to_yaml(), end="")
+    else:
+        made.save(output)
+        print(f"{output}: edit it, then `segnosis train --plan {output}`")

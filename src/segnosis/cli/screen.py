@@ -1,0 +1,97 @@
+"""What a person sees while a command works: a live line on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from segnosis.training.listener import Listener
+
+if TYPE_CHECKING:
+    from segnosis.training.plan import Plan
+
+_EVERY = 15.0
+"""Seconds between two lines about the same step in a log."""
+
+
+class Screen(Listener):
+    """Shows progress on standard error; results go to standard output, so that they can be piped."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._what, self._shown, self._started = "", 0.0, time.monotonic()
+        self._open = False
+
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+        """A long step: redrawn in place on a terminal, now and then in a log."""
+        count = f" {done}/{total}" if total else (f" {done}" if done else "")
+        now = time.monotonic()
+        new = what != self._what
+        if self._live:
+            if new or now - self._shown > 0.1 or done == total:
+                self._draw(f"{what}{count}")
+                self._shown = now
+        elif new or now - self._shown > _EVERY:
+            self._line(f"{what}{count} …")
+            self._shown = now
+        self._what = what
+
+    def planned(self, plan: Plan) -> None:
+        """The decisions that matter, one line each, with their reasons."""
+        self._line("plan:")
+        for name, value, reason in plan.lines():
+            if reason:
+                self._line(f"  {name}: {value}    # {reason}")
+
+    def forecast(self, seconds: float, text: str) -> None:
+        """How long it will take."""
+        self._line(f"forecast: {text}, done in about {_duration(seconds)}")
+
+    def batch(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
+        """The live line within an epoch."""
+        if self._live:
+            now = time.monotonic()
+            if now - self._shown > 0.2 or batch == batches:
+                self._draw(f"epoch {epoch}/{epochs}  step {batch}/{batches}  loss {loss:.4f}")
+                self._shown = now
+
+    def epoch(self, line: Mapping[str, Any], epochs: int) -> None:
+        """One line an epoch: loss in its two terms, Dice per class, time left."""
+        extra = "".join(f" + {name} {value:.3f}" for name, value in line["regularization"].items())
+        dice = "  ".join(f"{name} {value:.3f}" for name, value in list(line["dice"].items())[1:5] if value is not None)
+        left = (epochs - line["epoch"]) * line["seconds"]
+        mark = " *" if line["best"] else ""
+        self._line(
+            f"epoch {line['epoch']}/{epochs}  loss {line['data_loss']:.4f}{extra}  val {line['val_loss']:.4f}  "
+            f"Dice {line['foreground_dice'] or 0:.3f}{mark} ({dice})  {_duration(line['seconds'])}, {_duration(left)} left"
+        )
+
+    def say(self, text: str) -> None:
+        """A sentence of its own."""
+        self._line(text)
+
+    def close(self) -> None:
+        """Leave the live line."""
+        if self._open:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._open = False
+
+    def _draw(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[2K{text[:160]}")
+        sys.stderr.flush()
+        self._open = True
+
+    def _line(self, text: str) -> None:
+        self.close()
+        print(text, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

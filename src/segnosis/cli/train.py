@@ -1,0 +1,51 @@
+"""`segnosis train`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def command(
+    data: str = typer.Argument("", metavar="DATA", help="Folder of images and masks.", show_default=False),
+    out: Path | None = typer.Option(None, "--out", help="Run folder to make; runs/NAME-DATE when left out."),
+    plan: Path | None = typer.Option(None, "--plan", help="Follow this plan (from `segnosis plan`)."),
+    model: str | None = typer.Option(None, "--model", help="Architecture, as in `segnosis list models`."),
+    minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
+    epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
+    seed: int | None = typer.Option(None, "--seed", help="Seed of everything random."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in --out."),
+    anyway: bool = typer.Option(False, "--anyway", help="Train although the data has a proven error."),
+) -> None:
+    """Train on DATA, score on held-out samples, diagnose, and write a report."""
+    from segnosis.cli.screen import Screen
+    from segnosis.core.errors import ArgumentError
+    from segnosis.jobs.train import train
+    from segnosis.report.diagnosis_text import render
+    from segnosis.report.scores_text import table
+    from segnosis.training.plan import Plan
+
+    if not data and plan is None and not resume:
+        raise ArgumentError(
+            "`segnosis train` needs data or a plan.", cure="Name a folder of images and masks: `segnosis train DATA`."
+        )
+    source = Plan.load(plan) if plan else data
+    if isinstance(source, Plan) and data:
+        source = source.with_(data=data)
+    screen = Screen()
+    run = train(
+        source,
+        out=out,
+        model=model,
+        minutes=minutes,
+        epochs=epochs,
+        resume=resume,
+        anyway=anyway,
+        seed=seed,
+        listener=screen,
+    )
+    screen.close()
+    print(table(run.scores))
+    print(render(run.diagnosis))
+    print(f"report: {run.report}")

@@ -1,0 +1,38 @@
+"""The whole main job on hearts made on the spot."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from segnosis.core.errors import RunError
+from segnosis.data import phantom
+from segnosis.jobs.run import Run
+from segnosis.jobs.train import train
+from segnosis.training.listener import Listener
+
+_MARK = ".made-by-segnosis-demo"
+
+
+def demo(out: str | Path, *, minutes: float = 2.5, listener: Listener | None = None) -> Run:
+    """Make 24 subjects beside the run, then train, score, diagnose and report.
+
+    Args:
+        out: Run folder; an earlier demo there is replaced, anything else is left alone and is an error.
+        minutes: Wall-clock budget.
+        listener: Who is told of the progress.
+    """
+    out, listener = Path(out), listener or Listener()
+    if out.exists() and any(out.iterdir()):
+        if not (out / _MARK).exists():
+            raise RunError(
+                "The demo replaces an older demo only.",
+                received={"out": str(out)},
+                cure="Choose another folder with `--out`, or empty that one.",
+            )
+        shutil.rmtree(out)
+    data = out.parent / f"{out.name}-data"
+    phantom.write(data, progress=lambda done, total: listener.step("making hearts", done, total))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
+    return train(data, out=out, minutes=minutes, listener=listener)

@@ -1,0 +1,26 @@
+"""What train would do, without doing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segnosis import data
+from segnosis.jobs.train import examined
+from segnosis.training import planner
+from segnosis.training.listener import Listener
+from segnosis.training.plan import Plan
+
+
+def plan(
+    source: str | Path,
+    *,
+    model: str | None = None,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    listener: Listener | None = None,
+) -> Plan:
+    """The plan `segnosis.train(source, …)` would follow, every decision with its reason."""
+    fingerprint, _, parts = examined(data.open(source), seed=seed, listener=listener or Listener())
+    changes = {key: value for key, value in (("model", model), ("epochs", epochs), ("minutes", minutes)) if value}
+    return planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), seed=seed, **changes)

@@ -1,0 +1,224 @@
+"""The main job: open, check, plan, train, score, diagnose, report."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnosis import data
+from segnosis.core.errors import ArgumentError, RunError
+from segnosis.core.run_folder import RunFolder, read_json, write_json
+from segnosis.data.dataset import Dataset
+from segnosis.data.fingerprint import Fingerprint
+from segnosis.doctor.check_data import check_data
+from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.jobs.run import Run
+from segnosis.training.listener import Listener
+from segnosis.training.plan import Plan
+
+
+def train(
+    source: str | Path | Plan,
+    *,
+    out: str | Path | None = None,
+    model: str | None = None,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    resume: bool = False,
+    anyway: bool = False,
+    seed: int | None = None,
+    listener: Listener | None = None,
+) -> Run:
+    """Train a segmentation model on a data set, score it on held-out samples, and say what is wrong if something is.
+
+    Args:
+        source: A folder of images and masks, or a `Plan`.
+        out: Run folder, made anew; `runs/<name>-<date>` when left out.
+        model: Architecture instead of the planned one.
+        minutes: Wall-clock budget of the whole job; training stops in time and the best weights are kept.
+        epochs: Epochs instead of the planned number.
+        resume: Continue the unfinished run in `out` by its own plan; `source` may then be the same or `""`.
+        anyway: Train although the data has a proven error.
+        seed: Seed of split, weights, batches and augmentation; 0 when left out.
+        listener: Who is told of the progress.
+
+    Returns:
+        The finished run: `run.scores["mean_iou"]`, `run.report`, `run.diagnosis`.
+
+    Raises:
+        RunError: `out` holds a run already, cannot be written, or training was stopped.
+        DataError: The data cannot be read, or has a proven error and `anyway` is false.
+    """
+    # The training floor loads Keras; a wrong argument or folder should say so at once.
+    _exclusive(minutes, epochs)
+    started = time.monotonic()
+    listener = listener or Listener()
+    if resume:
+        folder, given = _unfinished(out)
+    else:
+        given = source if isinstance(source, Plan) else None
+        name = Path(given.data if given else str(source)).resolve().name
+        folder = _fresh(Path(out) if out else Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    with _terminated_as_interrupt():
+        try:
+            return _train(source, given, folder, model, minutes, epochs, resume, anyway, seed, listener, started)
+        except KeyboardInterrupt as error:
+            done = sum(1 for _ in folder.epochs())
+            raise RunError(
+                f"Training was stopped by you; {done} finished epochs are kept.",
+                received={"run": str(folder.root)},
+                cure=f"Go on with `segnosis train --resume --out {folder.root}`, or remove the folder.",
+            ) from error
+
+
+def _train(
+    source: str | Path | Plan,
+    given: Plan | None,
+    folder: RunFolder,
+    model: str | None,
+    minutes: float | None,
+    epochs: int | None,
+    resume: bool,
+    anyway: bool,
+    seed: int | None,
+    listener: Listener,
+    started: float,
+) -> Run:
+    dataset = data.open(
+        given.data if given else source,
+        reader=given.reader if given else None,
+        class_names=given.class_names if given else None,
+        ignore_class=given.ignore_class if given else None,
+    )
+    seed = given.seed if given and seed is None else seed or 0
+    fingerprint, checked, parts = examined(dataset, seed=seed, listener=listener)
+    _stop_on_error(checked, folder, anyway)
+    from segnosis.training import evaluate, planner, showcase
+    from segnosis.training.environment import environment
+    from segnosis.training.fit import fit
+    from segnosis.training.predict import Predictor
+
+    changes: dict[str, Any] = {"seed": seed}
+    changes |= {key: value for key, value in (("model", model), ("epochs", epochs), ("minutes", minutes)) if value}
+    if given is None:
+        plan = planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), **changes)
+    else:
+        plan = given.with_(**({} if resume else changes))
+    plan.save(folder.plan)
+    write_json(folder.fingerprint, fingerprint.to_json())
+    write_json(folder.environment, environment())
+    listener.planned(plan)
+
+    reserve = planner.reserve(plan, parts[2], fingerprint)
+    fitted = fit(plan, parts[0], parts[1], folder, listener=listener, resume=resume, started=started, reserve=reserve)
+    predictor = Predictor(fitted.model, window=plan.window or plan.size, overlap=plan.overlap, mirror=plan.mirror)
+    scores = evaluate.evaluate(
+        predictor, parts[2], progress=lambda done, total: listener.step("scoring whole held-out images", done, total)
+    )
+    fitted.model.save(folder.model)
+    scores |= {
+        "best_epoch": fitted.best_epoch,
+        "stopped": fitted.stopped,
+        "split": {name: part.ids for name, part in zip(("train", "validation", "test"), parts, strict=True)},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    from segnosis.doctor.diagnose_run import diagnose_run
+    from segnosis.report import run_report
+
+    scores["shown"] = showcase.save(folder, predictor, parts[2], scores["samples"])
+    diagnosis = diagnose_run(folder, checked=checked, plan=fitted.plan, scores=scores)
+    write_json(folder.diagnosis, diagnosis.to_json())
+    # From here on the run counts as finished; the report can always be written again.
+    write_json(folder.scores, scores)
+    listener.step("writing the report")
+    run_report.write(folder)
+    return Run(folder.root)
+
+
+def examined(
+    dataset: Dataset, *, seed: int, listener: Listener
+) -> tuple[Fingerprint, Diagnosis, tuple[Dataset, Dataset, Dataset]]:
+    """Fingerprint, data diagnosis and split of a data set, from one pass over its files."""
+    raise NotImplementedError
+
+
+def _exclusive(minutes: float | None, epochs: int | None) -> None:
+    if minutes is not None and not (np.isfinite(minutes) and minutes > 0):
+        raise ArgumentError("`minutes` is a positive number.", received={"minutes": minutes}, cure="Pass minutes=5.")
+    if epochs is not None and epochs < 1:
+        raise ArgumentError("`epochs` is at least 1.", received={"epochs": epochs}, cure="Pass epochs=50.")
+    if minutes is not None and epochs is not None:
+        raise ArgumentError(
+            "Training is limited by time or by epochs, not by both.",
+            received={"minutes": minutes, "epochs": epochs},
+            cure="Leave one of them out.",
+        )
+
+
+def _fresh(root: Path) -> RunFolder:
+    """An output folder that is writable and holds no run."""
+    folder = RunFolder(root)
+    if folder.plan.exists() or folder.scores.exists():
+        raise RunError(
+            "A run is never overwritten.",
+            received={"out": str(root)},
+            cure=f"Choose another folder, or go on with it: `segnosis train --resume --out {root}`.",
+        )
+    return folder
+
+
+def _unfinished(out: str | Path | None) -> tuple[RunFolder, Plan]:
+    if out is None:
+        raise ArgumentError("`resume` continues one run.", cure="Say which: `segnosis train --resume --out RUN`.")
+    folder = RunFolder(Path(out))
+    if not folder.plan.exists():
+        raise RunError(
+            "There is no run to continue in this folder.",
+            received={"out": str(out)},
+            cure=f"Start one with `segnosis train DATA --out {out}`.",
+        )
+    if folder.scores.exists():
+        raise RunError(
+            "This run is finished.",
+            received={"out": str(out), "mean_iou": read_json(folder.scores).get("mean_iou")},
+            cure="To train longer, start a new run with more `--epochs`.",
+        )
+    return folder, Plan.load(folder.plan)
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """A polite `kill` (as preemptible machines send) stops a run as Ctrl-C does: cleanly, to be resumed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop_on_error(checked: Diagnosis, folder: RunFolder, anyway: bool) -> None:
+    wrong = [finding for finding in checked.findings if finding.certain and finding.severity == "error"]
+    if not wrong or anyway:
+        return
+    first = wrong[0]
+    more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    raise ArgumentError(
+        f"The data has a proven error, {first.code} {first.name}{more}: {first.says}",
+        received={"where": ", ".join(first.where[:3])} if first.where else {},
+        cure=f"{first.fix} `segnosis check` shows everything; `--anyway` trains all the same.",
+    )

@@ -1,0 +1,133 @@
+"""From a plan to the model, loss and optimizer it names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from segnosis import losses, models
+from segnosis.core import discovery
+from segnosis.core.errors import ArgumentError
+from segnosis.training.plan import Plan
+
+if TYPE_CHECKING:
+    import keras
+
+
+def model(plan: Plan, *, channels: int, num_classes: int) -> keras.Model:
+    """The plan's model, from raw pixel values to float32 logits, any image size its depth allows.
+
+    The first layer turns pixel values into what the network is trained on, so that the saved file needs no
+    code beside it: `scale` maps `plan.intensity` to −1 and 1, `standardize` gives every image mean 0 and
+    standard deviation 1.
+
+    Args:
+        plan: What to build.
+        channels: Image channels.
+        num_classes: Classes, background included.
+
+    Returns:
+        A functional model of stock layers, `(batch, height, width, channels)` to `(batch, height, width, num_classes)`.
+    """
+    import keras
+
+    keras.config.set_dtype_policy(plan.precision if plan.precision == "float32" else f"mixed_{plan.precision}")
+    architecture = getattr(discovery.load("segnosis.models", plan.model), plan.model)
+    arguments = dict(plan.model_arguments)
+    if plan.preprocessing != "none":
+        arguments["preprocessing"] = _first_layer(plan)
+    try:
+        return architecture((None, None, channels), num_classes, **arguments)
+    except TypeError as error:
+        raise ArgumentError(
+            f"`model_arguments` are the keyword arguments of `{plan.model}`.",
+            received={"model_arguments": plan.model_arguments, "problem": str(error)},
+            cure=f"`help(segnosis.models.{plan.model})` lists them.",
+        ) from error
+
+
+def _first_layer(plan: Plan) -> keras.layers.Layer:
+    import keras
+
+    if plan.preprocessing == "standardize":
+        return keras.layers.GroupNormalization(
+            groups=1, center=False, scale=False, epsilon=1e-6, dtype="float32", name="standardize"
+        )
+    low, high = plan.intensity
+    factor = 2.0 / max(high - low, 1e-12)
+    return keras.layers.Rescaling(factor, -1.0 - factor * low, dtype="float32", name="scale")
+
+
+def loss(plan: Plan, *, ignore_class: int | None) -> keras.losses.Loss:
+    """The weighted sum of the plan's losses; ignored pixels change neither its value nor its gradient."""
+    parts = [getattr(losses, name)(ignore_class=ignore_class, class_weights=plan.class_weights) for name in plan.losses]
+    if len(parts) == 1 and next(iter(plan.losses.values())) == 1.0:
+        return parts[0]
+    return losses.Sum(parts, weights=list(plan.losses.values()))
+
+
+def optimizer(plan: Plan, *, total_steps: int) -> keras.optimizers.Optimizer:
+    """The plan's optimizer with its learning-rate schedule over `total_steps` steps.
+
+    It also keeps a smoothed norm of the gradient in its variable `gradient_norm`, at no extra pass.
+    """
+    import keras
+
+    arguments: dict[str, Any] = {"learning_rate": schedule(plan, total_steps=total_steps), "clipnorm": None}
+    if plan.clip_norm is not None:
+        arguments = {**arguments, "global_clipnorm": plan.clip_norm}
+    if plan.optimizer == "sgd":
+        arguments |= {"momentum": 0.9, "nesterov": True}
+    if plan.optimizer in ("sgd", "adamw") and plan.weight_decay:
+        arguments["weight_decay"] = plan.weight_decay
+    base = {
+        "adamw": keras.optimizers.AdamW,
+        "adam": keras.optimizers.Adam,
+        "sgd": keras.optimizers.SGD,
+        "adadelta": keras.optimizers.Adadelta,
+    }[plan.optimizer]
+    made = _recording(base)(**arguments)
+    # Decaying biases and normalization scales costs accuracy and regularizes nothing.
+    made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return made
+
+
+def schedule(plan: Plan, *, total_steps: int) -> Any:
+    """Learning rate by step: a linear warm-up, then the plan's decay to 1 % of the rate (cosine) or 0 (polynomial)."""
+    import keras
+
+    warmup = round(plan.warmup_share * total_steps)
+    decay = max(total_steps - warmup, 1)
+    if plan.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(
+            plan.learning_rate / 20 if warmup else plan.learning_rate,
+            decay,
+            alpha=0.01,
+            warmup_target=plan.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if plan.schedule == "polynomial":
+        return keras.optimizers.schedules.PolynomialDecay(plan.learning_rate, total_steps, 0.0, power=0.9)
+    return plan.learning_rate
+
+
+def _recording(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
+    from keras import ops
+
+    class Recording(base):  # type: ignore[valid-type, misc]
+        """`base`, remembering how large its gradients are (exponential mean over about ten steps)."""
+
+        def build(self, variables: Any) -> None:
+            if self.built:
+                return
+            super().build(variables)
+            self.gradient_norm = self.add_variable(shape=(), initializer="zeros", name="gradient_norm", dtype="float32")
+
+        def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+            result = super().apply(grads, trainable_variables)
+            squares = [ops.sum(ops.square(ops.cast(grad, "float32"))) for grad in grads if grad is not None]
+            norm = ops.sqrt(sum(squares[1:], squares[0]))
+            self.gradient_norm.assign(0.9 * self.gradient_norm + 0.1 * norm)
+            return result
+
+    Recording.__name__ = base.__name__
+    return Recording

@@ -1,0 +1,193 @@
+"""Training as planned: measured beforehand, recorded, resumable, stopped in time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from segnosis import data
+from segnosis.core.run_folder import RunFolder, write_text
+from segnosis.training import build, checkpoint, determinism
+from segnosis.training.listener import Listener
+from segnosis.training.plan import Plan
+from segnosis.training.recorder import Recorder, TwoTermModel
+
+if TYPE_CHECKING:
+    from segnosis.data.dataset import Dataset
+
+_TRIAL_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model.
+
+    Attributes:
+        model: Functional model of stock layers with the best weights, raw pixels to logits.
+        plan: The plan as it was followed: with `minutes`, epochs and steps are those that were measured to fit.
+        best_epoch: Epoch of the best validation score; its weights are the model's.
+        stopped: Why training ended before the last epoch, or `""`.
+    """
+
+    model: keras.Model
+    plan: Plan
+    best_epoch: int
+    stopped: str
+
+
+def fit(
+    plan: Plan,
+    train: Dataset,
+    validation: Dataset,
+    folder: RunFolder,
+    *,
+    listener: Listener | None = None,
+    resume: bool = False,
+    started: float | None = None,
+    reserve: float = 0.0,
+) -> Fitted:
+    """Train as `plan` says, recording into `folder`.
+
+    Args:
+        plan: What to do.
+        train: Samples to learn from.
+        validation: Samples that choose the best epoch.
+        folder: Run folder; `history.jsonl`, `pictures/`, `checkpoint/` and `plan.yaml` are written.
+        listener: Who is told of the progress.
+        resume: Continue after the last checkpoint in `folder`.
+        started: `time.monotonic()` at which the budget of `plan.minutes` began; now, when left out.
+        reserve: Seconds of that budget to leave for what comes after training.
+
+    Returns:
+        The model with the best weights, and what happened.
+    """
+    listener = listener or Listener()
+    started = time.monotonic() if started is None else started
+    spec = train.spec
+    determinism.start(plan.seed)
+    network = build.model(plan, channels=spec.channels, num_classes=spec.num_classes)
+    model = TwoTermModel(network.inputs, network.outputs)
+    held_out = _Held(_feed(plan, validation, spec.ignore_class, training=False))
+    ignore = held_out.ignore_class
+    deadline = started + plan.minutes * 60.0 - reserve if plan.minutes else None
+    stored = checkpoint.load(folder.checkpoint, "last") if resume else None
+
+    if plan.minutes and stored is None:
+        listener.step("timing a training step")
+        plan = _fitted_to_time(plan, model, train, held_out, ignore, seconds=(deadline or 0.0) - time.monotonic())
+        plan.save(folder.plan)
+    feed = _feed(plan, train, spec.ignore_class, training=True)
+    steps = len(feed)
+    optimizer = build.optimizer(plan, total_steps=steps * plan.epochs)
+    model.compile(optimizer, loss=build.loss(plan, ignore_class=ignore), jit_compile=determinism.compiled())
+    optimizer.build(model.trainable_variables)
+    first = 0
+    if stored is not None:
+        checkpoint.restore(stored, model, optimizer)
+        first = stored.epoch
+        kept = [line for line in folder.history.read_text(encoding="utf-8").splitlines(keepends=True)][:first]
+        write_text(folder.history, "".join(kept))
+    feed.set_epoch(first)
+    recorder = Recorder(
+        plan,
+        folder,
+        held_out,
+        class_names=spec.class_names,
+        ignore_class=ignore,
+        listener=listener,
+        deadline=deadline,
+        waited=getattr(feed, "seconds_waited", None),
+    )
+    if first < plan.epochs:
+        model.fit(feed, initial_epoch=first, epochs=plan.epochs, callbacks=[recorder], verbose=0, shuffle=False)
+    best = checkpoint.load(folder.checkpoint, "best")
+    if best is not None:
+        checkpoint.restore(best, model)
+    return Fitted(network, plan, recorder.best_epoch, recorder.stopped)
+
+
+def _feed(plan: Plan, dataset: Dataset, ignore_class: int | None, *, training: bool) -> Any:
+    return data.feed(
+        dataset,
+        batch_size=plan.batch_size,
+        size=plan.size,
+        fit=plan.fit_to_size,
+        augment=(None if plan.augment == "none" else plan.augment) if training else None,
+        seed=plan.seed,
+        shuffle=training,
+        foreground_share=plan.foreground_share if training else 0.0,
+        steps_per_epoch=plan.steps_per_epoch if training else None,
+    )
+
+
+class _Held(Sequence[Any]):
+    """Validation batches, cut once and kept: the same pixels after every epoch."""
+
+    def __init__(self, feed: Any, most: int = 24) -> None:
+        self.ignore_class = feed.ignore_class
+        chosen = sorted(set(np.linspace(0, len(feed) - 1, min(most, len(feed))).round().astype(int)))
+        self._batches = [feed[int(index)] for index in chosen]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._batches[index]
+
+
+class _Clock(keras.callbacks.Callback):
+    """Seconds of every training step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Reading the loss waits for a device that works ahead.
+        float((logs or {})["loss"])
+        self.ends.append(time.monotonic())
+
+
+def _fitted_to_time(
+    plan: Plan, model: keras.Model, train: Dataset, held_out: _Held, ignore: int | None, *, seconds: float
+) -> Plan:
+    """The plan with as many epochs and steps as fit into `seconds`, from a few real steps that are undone again."""
+    began = time.monotonic()
+    before = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+    model.compile(
+        build.optimizer(plan, total_steps=_TRIAL_STEPS),
+        loss=build.loss(plan, ignore_class=ignore),
+        jit_compile=determinism.compiled(),
+    )
+    clock = _Clock()
+    trial = _feed(plan.with_(steps_per_epoch=_TRIAL_STEPS), train, ignore, training=True)
+    model.fit(trial, epochs=1, callbacks=[clock], verbose=0)
+    step = float(np.median(np.diff(clock.ends)[1:]))
+    compiling = max(clock.ends[0] - began - step, 0.0)
+    model.predict_on_batch(held_out[0][0])
+    at = time.monotonic()
+    model.predict_on_batch(held_out[0][0])
+    validating = (time.monotonic() - at) * 1.3 * len(held_out)
+    for variable, value in zip(model.variables, before, strict=True):
+        variable.assign(value)
+    # The step is compiled once more for the final schedule; 6 % are left for noise of the machine.
+    usable = 0.94 * (seconds - (time.monotonic() - began) - compiling)
+    natural = math.ceil(len(train) / plan.batch_size)
+    epochs = int(np.clip(usable / (natural * step + validating + 0.3), 1, 20))
+    steps = max(1, int((usable / epochs - validating - 0.3) / step))
+    forecast = epochs * (steps * step + validating + 0.3)
+    return plan.with_(
+        epochs=epochs,
+        steps_per_epoch=steps,
+        reasons={
+            "epochs": f"{epochs} × {steps} steps of {step:.3f} s and {validating:.1f} s of validation each are "
+            f"{forecast / 60:.1f} min of the {plan.minutes:g} min budget, measured on this machine",
+            "steps_per_epoch": f"{steps} steps of {plan.batch_size} crops from {len(train)} samples",
+        },
+    )

@@ -1,0 +1,159 @@
+"""The run's own account: a line, a picture and a checkpoint an epoch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from segnosis.core.run_folder import RunFolder, write_bytes, write_text
+from segnosis.training import checkpoint, pictures
+from segnosis.training.listener import Listener
+from segnosis.training.plan import Plan
+from segnosis.training.scores import confusion, from_confusion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SHOWN = 4
+
+
+class TwoTermModel(keras.Model):
+    """A functional model that, while it trains, keeps the data term of the loss apart from regularization."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.data_term = keras.metrics.Mean(name="data_loss")
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Keras' loss; remembers what of it is not regularization."""
+        total = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        penalties = self.losses
+        data = total - sum(penalties[1:], penalties[0]) if penalties else total
+        self.data_term.update_state(ops.cast(data, "float32"))
+        return total
+
+
+class Recorder(keras.callbacks.Callback):
+    """Validates, records, pictures and checkpoints after every epoch; stops at the deadline.
+
+    Args:
+        plan: The plan being followed.
+        folder: Where everything is written.
+        validation: Batches `(x, y)` to validate on, indexable and sized.
+        class_names: Name per class id.
+        ignore_class: Value in masks that is no class.
+        listener: Who is told.
+        deadline: `time.monotonic()` value to stop at, or `None`.
+        waited: Seconds spent so far waiting for data, asked once an epoch.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        validation: Sequence[Any],
+        *,
+        class_names: tuple[str, ...],
+        ignore_class: int | None,
+        listener: Listener,
+        deadline: float | None = None,
+        waited: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.plan, self.folder, self.validation = plan, folder, validation
+        self.class_names, self.ignore_class = class_names, ignore_class
+        self.listener, self.deadline, self.waited = listener, deadline, waited or (lambda: 0.0)
+        self.lines: list[dict[str, Any]] = list(folder.epochs())
+        self.best = max((line["foreground_dice"] or 0.0 for line in self.lines), default=-1.0)
+        self.best_epoch = max((line["epoch"] for line in self.lines if line["best"]), default=0)
+        self.stopped = ""
+        self._batch = self._batches = 0
+        self._started = self._waited = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the epoch's clock."""
+        self._started, self._waited, self._batch = time.monotonic(), self.waited(), 0
+        self._batches = int(self.params.get("steps") or 0)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Tell the listener, and stop when time is up."""
+        self._batch = batch + 1
+        self.listener.batch(self._epoch() + 1, self.plan.epochs, batch + 1, self._batches, float((logs or {})["loss"]))
+        if self.deadline is not None and time.monotonic() > self.deadline and not self.stopped:
+            self.stopped = f"the {self.plan.minutes:g} minutes were used up"
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Validate, write the history line, the picture and the checkpoints."""
+        logs = logs or {}
+        training_seconds = time.monotonic() - self._started
+        scores, val_loss = self._validate(epoch + 1)
+        better = (scores["foreground_dice"] or 0.0) > self.best
+        line = {
+            "epoch": epoch + 1,
+            "steps": self._batch,
+            "loss": float(logs["loss"]),
+            "data_loss": float(logs["data_loss"]),
+            "regularization": self._penalties(float(logs["loss"]) - float(logs["data_loss"])),
+            "val_loss": val_loss,
+            **{key: scores[key] for key in ("mean_iou", "mean_dice", "foreground_iou", "foreground_dice")},
+            "iou": {name: entry["iou"] for name, entry in scores["per_class"].items()},
+            "dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
+            "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "gradient_norm": float(ops.convert_to_numpy(self.model.optimizer.gradient_norm)),
+            "best": better,
+            "seconds": round(time.monotonic() - self._started, 3),
+            "data_seconds": round(self.waited() - self._waited, 3),
+            "training_seconds": round(training_seconds, 3),
+        }
+        self.lines.append(line)
+        if better:
+            self.best, self.best_epoch = scores["foreground_dice"] or 0.0, epoch + 1
+            self._save("best", epoch + 1)
+        # The checkpoint is the last to be written: what it promises is already on disk.
+        write_text(self.folder.history, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.lines))
+        self._save("last", epoch + 1)
+        self.listener.epoch(line, self.plan.epochs)
+        patience = self.plan.patience
+        if patience is not None and epoch + 1 - self.best_epoch >= patience and not self.stopped:
+            self.stopped = f"no better validation score for {patience} epochs"
+            self.model.stop_training = True
+
+    def _save(self, name: str, epoch: int) -> None:
+        optimizer = self.model.optimizer if name == "last" else None
+        checkpoint.save(
+            self.folder.checkpoint, name, epoch=epoch, model=self.model, optimizer=optimizer, facts={"best": self.best}
+        )
+
+    def _epoch(self) -> int:
+        return len(self.lines)
+
+    def _penalties(self, mean: float) -> dict[str, float]:
+        return {"weights": mean} if self.model.losses else {}
+
+    def _validate(self, epoch: int) -> tuple[dict[str, Any], float]:
+        num_classes = len(self.class_names)
+        total = np.zeros((num_classes, num_classes), np.int64)
+        losses, rows = [], []
+        for index in range(len(self.validation)):
+            x, y = self.validation[index][:2]
+            logits = np.asarray(self.model.predict_on_batch(x), np.float32)
+            losses.append((float(ops.convert_to_numpy(self.model.loss(y, logits))), len(x)))
+            mask = logits.argmax(axis=-1)
+            total += confusion(np.asarray(y), mask, num_classes, self.ignore_class)
+            for image, truth, guess in zip(np.asarray(x), np.asarray(y), mask, strict=True):
+                if len(rows) < _SHOWN:
+                    seen = image.astype(np.uint8) if self.plan.intensity == (0.0, 255.0) else image
+                    painted = [pictures.paint(ids, num_classes) for ids in (truth, guess)]
+                    rows.append([pictures.grey_or_colour(seen), *painted, pictures.error(truth, guess, num_classes)])
+        write_bytes(self.folder.pictures / f"epoch-{epoch:04d}.png", pictures.png(pictures.sheet(rows)))
+        samples = sum(count for _, count in losses)
+        return from_confusion(total, self.class_names), sum(value * count for value, count in losses) / samples
