@@ -35,6 +35,11 @@ def random_state_kept(*holders: Any) -> Iterator[None]:
             back()
 
 
+def host_value(variable: keras.Variable) -> np.ndarray:
+    """A host copy of a variable; by way of a tensor, because numpy warns at TensorFlow's own variables."""
+    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable.value)).copy()
+
+
 def _global_states() -> Iterator[_PutBack]:
     state = random.getstate()
     yield lambda: random.setstate(state)
@@ -44,7 +49,7 @@ def _global_states() -> Iterator[_PutBack]:
     if generator is None:
         yield lambda: global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
     else:
-        seed = keras.ops.convert_to_numpy(generator.state.value).copy()
+        seed = host_value(generator.state)
         yield lambda: generator.state.assign(seed)
     names = global_state.get_global_attribute("object_name_uids")
     saved = None if names is None else dict(names)
@@ -115,7 +120,7 @@ def _way_back(thing: Any) -> _PutBack | None:
 
         return put_bits_back
     if isinstance(thing, keras.random.SeedGenerator):
-        seed = keras.ops.convert_to_numpy(thing.state.value).copy()
+        seed = host_value(thing.state)
         return lambda: thing.state.assign(seed)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(thing, torch.Generator):
