@@ -1,0 +1,376 @@
+"""A data set as every reader gives it: indexable samples, stored pairs, groups, splits and what it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.core.errors import ArgumentError, DataError
+from segnosis.core.sample import Pair, Sample
+from segnosis.data import labels, sidecar
+from segnosis.data.labels import Census, LabelScheme
+from segnosis.data.readers.base import Entry, Folder, Index, Reader, reader_name
+from segnosis.data.readers.cache import Cache
+from segnosis.data.scan import in_order
+
+_WHOLE_VOLUME = 512  # planes; a longer stack is read plane by plane where its format can
+
+
+class VolumePlane(NamedTuple):
+    """Where a sample lies in its volume, so that predictions go back as one."""
+
+    file: Path
+    plane: int
+    planes: int
+    affine: np.ndarray | None
+
+
+@dataclass
+class Source:
+    """An opened layout, shared by a data set and its subsets.
+
+    Attributes:
+        root: The folder.
+        reader: The reader's module.
+        index: What it found.
+        class_names, ignore_class: What the user told.
+        cache: Decoded arrays.
+    """
+
+    root: Path
+    reader: Reader
+    index: Index
+    class_names: tuple[str, ...] | None = None
+    ignore_class: int | None = None
+    cache: Cache = field(default_factory=Cache)
+    scheme: LabelScheme | None = None
+    spec: DatasetSpec | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __getstate__(self) -> dict[str, Any]:
+        from segnosis.data.readers.base import reader_name
+
+        return {**self.__dict__, "_lock": None, "reader": reader_name(self.reader)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from segnosis.core import discovery
+
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+        self.reader = discovery.load("segnosis.data.readers", state["reader"])  # type: ignore[assignment]
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """First row of each entry."""
+        slices = np.fromiter((max(entry.slices, 1) for entry in self.index.entries), np.int64, len(self.index.entries))
+        return np.concatenate([[0], np.cumsum(slices)])
+
+    def locate(self, row: int) -> tuple[Entry, int | None]:
+        """Entry of a row, and its plane in a volume."""
+        at = int(np.searchsorted(self.offsets, row, side="right")) - 1
+        entry = self.index.entries[at]
+        return entry, int(row - self.offsets[at]) if entry.slices else None
+
+    def mask(self, entry: Entry, k: int | None) -> np.ndarray:
+        """Stored mask."""
+        return self._array("mask", entry, k)
+
+    def image(self, entry: Entry, k: int | None, like: tuple[int, int] | None = None) -> np.ndarray:
+        """Stored image."""
+        return self._array("image", entry, k, like=like)
+
+    def _array(self, what: str, entry: Entry, k: int | None, **told: Any) -> np.ndarray:
+        read = self.reader.read_mask if what == "mask" else self.reader.read_image
+        if k is None:
+            return self.cache.get((what, entry.id), lambda: read(self.root, entry, **told))
+        if entry.slices > _WHOLE_VOLUME and getattr(self.reader, "RANDOM_ACCESS", False):
+            return self.cache.get((what, entry.id, k), lambda: read(self.root, entry, k))
+        return self.cache.get((what, entry.id), lambda: read(self.root, entry), slices=True)[k]
+
+
+class Dataset(Sequence[Sample]):
+    """Samples of one folder; made by `segnosis.data.open`.
+
+    Arrays are read-only and shared: copy one before writing into it.
+
+    Args:
+        source: The opened layout.
+        rows: Rows of the layout that this (sub)set holds; all when left out.
+    """
+
+    def __init__(self, source: Source, rows: np.ndarray | None = None) -> None:
+        self.source = source
+        self.rows = np.arange(source.offsets[-1]) if rows is None else np.asarray(rows, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {len(self)} samples, reader={reader_name(self.source.reader)!r})"
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.source.root.name
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self.source.root
+
+    @property
+    def saw(self) -> str:
+        """One sentence: which layout was recognised, by what."""
+        return self.source.index.saw
+
+    @property
+    def ids(self) -> list[str]:
+        """Id of each sample."""
+        return [self._id(*self.source.locate(int(row))) for row in self.rows]
+
+    @property
+    def groups(self) -> list[str]:
+        """Group of each sample: what a split never cuts."""
+        return [self._group(*self.source.locate(int(row))) for row in self.rows]
+
+    @cached_property
+    def splits(self) -> dict[str, tuple[str, ...]]:
+        """The layout's own splits, name → ids; empty when it has none."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            entry, k = self.source.locate(int(row))
+            if entry.split:
+                found.setdefault(entry.split, []).append(self._id(entry, k))
+        return {name: tuple(found[name]) for name in ("train", "val", "test") if name in found}
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """What the data set is; found by one pass over the masks and image headers, unless `adopt` knows it already."""
+        with self.source._lock:
+            if self.source.spec is None:
+                whole = Dataset(self.source)
+                census = Census()
+                for mask, kind, lossy in in_order(whole._stored_mask, len(whole)):
+                    if mask is not None:
+                        census.add_mask(mask, lossy=lossy)
+                    if kind is not None:
+                        census.add_image(*kind)
+                self.adopt(census)
+            assert self.source.spec is not None
+            return self.source.spec
+
+    def adopt(self, census: Census) -> DatasetSpec:
+        """Take what a census over all pairs says, instead of a pass of its own."""
+        source = self.source
+        told = source.class_names or source.index.class_names or None
+        if told is None and hasattr(source.reader, "known_names"):
+            _, counts = census.main
+            common = {v for v, n in counts.pixels.items() if n > 1e-5 * counts.pixels.total() and v != labels.IGNORE}
+            told = source.reader.known_names(frozenset(common)) or None
+        names_by_value = None if told else sidecar.names(Folder(source.root, {}), source.index.files)
+        ignore = source.ignore_class if source.ignore_class is not None else source.index.ignore_value
+        scheme = labels.infer(
+            census,
+            class_names=told,
+            ignore_value=ignore,
+            names_by_value=names_by_value,
+            ignore_told=source.ignore_class is not None,
+        )
+        if not census.kinds and any(entry.mask for entry in source.index.entries):
+            raise DataError(
+                "At least one mask must be readable.",
+                file=source.root,
+                received={"pairs": len(self), "readable masks": 0},
+                cure="Run `segnosis check` on the folder: it names each file and what is wrong with it.",
+            )
+        source.scheme = scheme
+        source.spec = DatasetSpec(
+            reader=reader_name(source.reader),
+            saw=f"{source.index.saw}; {scheme.says}",
+            class_names=scheme.class_names,
+            channels=census.channels,
+            ignore_class=scheme.ignore_class,
+            values=dict(scheme.values),
+            dtype=census.dtype,
+            group_by=source.index.group_by,
+        )
+        return source.spec
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Sample | Dataset:
+        """Sample `index`, or the subset of a slice.
+
+        Raises:
+            DataError: A file cannot be read, or image and mask have different sizes.
+        """
+        if isinstance(index, slice):
+            return self.subset(range(*index.indices(len(self))))
+        entry, k = self.source.locate(int(self.rows[index]))
+        spec = self.spec
+        stored = self.source.mask(entry, k) if entry.mask is not None else None
+        image = self.source.image(entry, k, like=stored.shape[:2] if stored is not None else None)
+        mask = None
+        if stored is not None:
+            if stored.shape[:2] != image.shape[:2]:
+                raise DataError(
+                    "A mask has the size of its image.",
+                    file=self.root / str(entry.mask_file),
+                    received={"mask": stored.shape[:2], "image": image.shape[:2], "image_file": entry.image_file},
+                    cure="Export the mask again at the size of the image, without interpolation.",
+                )
+            try:
+                mask = self.scheme.decode(stored)
+            except ValueError as error:
+                raise labels.unreadable(self.root / str(entry.mask_file), str(error)) from error
+            mask.setflags(write=False)
+        pixels = harmonise(image, spec.channels, spec.dtype, self.root / entry.image_file)
+        return Sample(pixels, mask, self._id(entry, k), self._group(entry, k), self._spacing(entry))
+
+    def pair(self, index: int) -> Pair:
+        """Pair `index` as stored; a file that cannot be read is told in `Pair.error`, never raised."""
+        entry, k = self.source.locate(int(self.rows[index]))
+        image = mask = None
+        errors = []
+        if entry.mask is not None:
+            try:
+                mask = self.source.mask(entry, k)
+            except DataError as error:
+                errors.append(str(error))
+        try:
+            image = self.source.image(entry, k, like=mask.shape[:2] if mask is not None else None)
+        except DataError as error:
+            errors.insert(0, str(error))
+        return Pair(
+            image,
+            mask,
+            self._id(entry, k),
+            self._group(entry, k),
+            self.root / entry.image_file,
+            self.root / entry.mask_file if entry.mask_file else None,
+            entry.split,
+            " ".join(dict.fromkeys(errors)) or None,
+        )
+
+    def pairs(self) -> Pairs:
+        """All pairs as stored: sized, iterable again and again, read a few ahead."""
+        return Pairs(self)
+
+    def subset(self, indices: Iterable[int]) -> Dataset:
+        """The samples of `indices`, in that order, sharing files in memory and spec with this one."""
+        return Dataset(self.source, self.rows[np.fromiter(indices, np.int64)])
+
+    def volume_of(self, index: int) -> VolumePlane | None:
+        """Volume and plane of sample `index`, or `None` where a file is one sample."""
+        entry, k = self.source.locate(int(self.rows[index]))
+        if k is None:
+            return None
+        reader: Any = self.source.reader
+        affine = reader.affine(self.root, entry) if hasattr(reader, "affine") else None
+        return VolumePlane(self.root / entry.image_file, k, entry.slices, affine)
+
+    def write_volume(self, path: Path, masks: Sequence[np.ndarray], like: Path) -> Path:
+        """Write the predicted planes of the volume `like`, in order, in the format it came in."""
+        reader: Any = self.source.reader
+        if not hasattr(reader, "write_mask"):
+            raise ArgumentError("Only volumes are written plane by plane.", received={"reader": reader_name(reader)})
+        written: Path = reader.write_mask(Path(path), np.stack(list(masks)), like)
+        return written
+
+    def classes_in(self, index: int) -> frozenset[int]:
+        """Class ids but the background in the mask of sample `index`; none where it cannot be read."""
+        entry, k = self.source.locate(int(self.rows[index]))
+        try:
+            ids = np.unique(self.scheme.decode(self.source.mask(entry, k))) if entry.mask is not None else ()
+        except ValueError:  # unreadable, or a colour mask among indices: the checks tell of it
+            return frozenset()
+        return frozenset(int(value) for value in ids) - {0, labels.IGNORE}
+
+    def spacings(self) -> list[float]:
+        """Pixel sizes in millimetres, row and column of each volume; empty where the format has none."""
+        if not hasattr(self.source.reader, "spacing"):
+            return []
+        entries = {entry.id: entry for entry, _ in map(self.source.locate, map(int, self.rows))}
+        return [size for entry in entries.values() for size in self._spacing(entry) or ()]
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """How stored values become class ids."""
+        self.spec  # noqa: B018  the scheme is found together with the spec
+        assert self.source.scheme is not None
+        return self.source.scheme
+
+    def _stored_mask(self, index: int) -> tuple[np.ndarray | None, tuple[int, str] | None, bool]:
+        entry, k = self.source.locate(int(self.rows[index]))
+        mask, kind = None, None
+        try:
+            if entry.mask is not None:
+                mask = self.source.mask(entry, k)
+            if not k:
+                kind = self.source.reader.image_kind(self.root, entry)
+        except DataError:
+            pass  # told by pair(), where the checks look
+        return mask, kind, (entry.mask_file or "").lower().endswith(labels.LOSSY)
+
+    def _spacing(self, entry: Entry) -> tuple[float, float] | None:
+        reader: Any = self.source.reader
+        if not hasattr(reader, "spacing"):
+            return None
+        known: dict[str, tuple[float, float] | None] = self.source.__dict__.setdefault("_spacings", {})
+        if entry.id not in known:
+            known[entry.id] = reader.spacing(self.root, entry)
+        return known[entry.id]
+
+    def _id(self, entry: Entry, k: int | None) -> str:
+        return entry.id if k is None else f"{entry.id}_plane{k:03d}"
+
+    def _group(self, entry: Entry, k: int | None) -> str:
+        alone = self.source.index.group_by is None and k is not None
+        return self._id(entry, k) if alone else entry.group
+
+
+class Pairs:
+    """The stored pairs of a data set, lazily; each pass reads the files again, whatever is not in memory."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return in_order(self.dataset.pair, len(self.dataset))
+
+
+def harmonise(image: np.ndarray, channels: int, dtype: str, file: Path) -> np.ndarray:
+    """`(height, width, channels)` of `dtype`: alpha dropped, grey repeated to colour.
+
+    Raises:
+        DataError: The image's channels cannot become `channels`.
+    """
+    pixels = image[..., None] if image.ndim == 2 else image
+    found = pixels.shape[2]
+    if found != channels:
+        if found in (2, 4) and found - 1 in (1, channels):
+            pixels, found = pixels[..., :-1], found - 1
+        if found == 1:
+            pixels = np.repeat(pixels, channels, axis=2)
+        elif found != channels:
+            raise DataError(
+                "All images of a data set have the same channels.",
+                file=file,
+                received={"channels": found, "channels of the others": channels},
+                cure="Save it with the channels of the others.",
+            )
+    pixels = np.ascontiguousarray(pixels, dtype=np.uint8 if dtype == "uint8" else np.float32)
+    pixels.setflags(write=False)
+    return pixels

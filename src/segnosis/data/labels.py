@@ -1,0 +1,366 @@
+"""What stored mask values mean: a census of them in one pass, and the scheme of classes inferred from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segnosis.core.errors import ArgumentError, DataError
+from segnosis.core.sample import Pair
+from segnosis.data.readers.images import LOSSY, kind_of
+
+IGNORE = 255
+"""Class id of ignored pixels in `Sample.mask`."""
+_MOST_CLASSES = 254
+_VOC_VOID = 0xE0E0C0
+
+
+@dataclass
+class Counts:
+    """Values of the masks of one kind (grey or colour, exact or lossy files)."""
+
+    files: int = 0
+    pixels: Counter[int] = field(default_factory=Counter)
+    images: Counter[int] = field(default_factory=Counter)
+    fractional: int = 0
+
+
+class Census:
+    """Accumulator over pairs: which values the masks hold, and which channels and types the images have.
+
+    Memory grows with the number of distinct values, not with the number of files; a mask of more than `MOST` colours
+    is a picture, and only its commonest ones are kept.
+    """
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self.kinds: dict[tuple[bool, bool], Counts] = {}
+        self.image_kinds: Counter[tuple[int, str]] = Counter()
+        self.pairs = 0
+
+    def add(self, pair: Pair) -> None:
+        """Count one pair; unreadable ones are skipped, the check of files tells of them."""
+        self.pairs += 1
+        if pair.image is not None:
+            self.add_image(*kind_of(pair.image))
+        if pair.mask is not None:
+            self.add_mask(pair.mask, lossy=pair.mask_file is not None and pair.mask_file.suffix.lower() in LOSSY)
+
+    def add_image(self, channels: int, dtype: str) -> None:
+        """Count an image of which only the header was read."""
+        self.image_kinds[channels, dtype] += 1
+
+    def add_mask(self, mask: np.ndarray, *, lossy: bool = False) -> None:
+        """Count one mask as stored."""
+        plane, colour = plane_of(mask)
+        counts = self.kinds.setdefault((colour, lossy), Counts())
+        counts.files += 1
+        if plane.dtype.kind == "f":
+            whole = np.isfinite(plane) & (plane == np.rint(plane))
+            if not whole.all():
+                counts.fractional += 1
+            plane = np.rint(plane[whole] if whole.any() else np.zeros(1)).astype(np.int64)
+        for value, number in zip(*values_of(plane), strict=True):
+            counts.pixels[int(value)] += int(number)
+            counts.images[int(value)] += 1
+        if len(counts.pixels) > 2 * self.MOST:
+            counts.pixels = Counter(dict(counts.pixels.most_common(self.MOST)))
+
+    def result(self) -> Census:
+        """Itself; what `scan` hands back."""
+        return self
+
+    @property
+    def main(self) -> tuple[bool, Counts]:
+        """Whether most masks are colour masks, and the counts of that majority."""
+        if not self.kinds:
+            return False, Counts()
+        kind = max(self.kinds, key=lambda kind: (self.kinds[kind].files, kind))
+        return kind[0], self.kinds[kind]
+
+    @property
+    def channels(self) -> int:
+        """Channels every image can be given: grey becomes colour where both occur."""
+        return max((channels for channels, _ in self.image_kinds), default=1)
+
+    @property
+    def dtype(self) -> str:
+        """`"uint8"` when all images are, else `"float32"`."""
+        return "uint8" if all(dtype == "uint8" for _, dtype in self.image_kinds) else "float32"
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """Stored value → class id.
+
+    Attributes:
+        values: Every value with a meaning; colours are `red << 16 | green << 8 | blue`.
+        class_names: Name per class id.
+        ignore_class: Class id of ignored pixels, or `None` when no stored value is one.
+        colour: Whether masks are stored as colours.
+        nearest: Whether values between the known ones are read as the nearest (JPEG and interpolated masks).
+        says: What was concluded from what, half a sentence.
+    """
+
+    values: Mapping[int, int]
+    class_names: tuple[str, ...]
+    ignore_class: int | None = None
+    colour: bool = False
+    nearest: bool = False
+    says: str = ""
+
+    def decode(self, mask: np.ndarray) -> np.ndarray:
+        """Class ids `(height, width)` uint8; a value without meaning becomes `IGNORE`.
+
+        Raises:
+            ValueError: The mask is a colour picture where the data set's masks are not.
+        """
+        plane, colour = plane_of(mask)
+        if colour and not self.colour:
+            raise ValueError("the mask is a colour picture, the others hold one value per pixel")
+        if self.colour and not colour:
+            plane = plane.astype(np.int64) * 0x010101
+        if plane.dtype.kind == "f":
+            plane = np.rint(np.nan_to_num(plane, nan=-1e6, posinf=1e6, neginf=-1e6)).astype(np.int64)
+        keys = np.array(sorted(self.values), dtype=np.int64)
+        ids = np.array([self.values[int(key)] for key in keys], dtype=np.uint8)
+        if plane.dtype == np.uint8:
+            return _look_up(np.arange(256), keys, ids, nearest=self.nearest)[plane]
+        if self.colour and self.nearest:
+            distinct, inverse = np.unique(plane, return_inverse=True)
+            return _nearest_colour(distinct, keys, ids)[inverse].reshape(plane.shape)
+        return _look_up(plane, keys, ids, nearest=self.nearest)
+
+
+def plane_of(mask: np.ndarray) -> tuple[np.ndarray, bool]:
+    """One number per pixel, and whether that number is a packed colour; equal channels are grey, alpha is dropped."""
+    if mask.ndim == 2:
+        return mask, False
+    if mask.shape[2] <= 2:
+        return mask[..., 0], False
+    red, green, blue = (mask[..., k] for k in range(3))
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return red, False
+    if mask.dtype != np.uint8:
+        red, green, blue = (np.clip(channel, 0, 255).astype(np.uint8) for channel in (red, green, blue))
+    packed = red.astype(np.int32) << 16
+    packed |= green.astype(np.int32) << 8
+    packed |= blue
+    return packed, True
+
+
+def values_of(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values and their numbers of pixels."""
+    if plane.dtype == np.uint8:
+        counts = np.bincount(plane.ravel(), minlength=256)
+        values = np.flatnonzero(counts)
+        return values, counts[values]
+    return np.unique(plane, return_counts=True)
+
+
+def infer(
+    census: Census,
+    *,
+    class_names: Sequence[str] | None = None,
+    ignore_value: int | None = None,
+    names_by_value: Mapping[int, str] | None = None,
+    ignore_told: bool = False,
+) -> LabelScheme:
+    """The scheme that explains the census.
+
+    Args:
+        census: Values of the masks.
+        class_names: Names by class id, background first, when the user or the layout tells them.
+        ignore_value: Stored value that is no class; where not `ignore_told`, 255 is also found by itself.
+        names_by_value: Names by stored value or packed colour, from a file beside the data.
+        ignore_told: Whether the user named `ignore_value`.
+    """
+    colour, counts = census.main
+    present = dict(counts.pixels)
+    ignored = {value for value in present if value == ignore_value or (value < 0 and not ignore_told)}
+    rest = {value: number for value, number in present.items() if value not in ignored}
+    said, nearest, merged = "", False, False
+    named = dict(names_by_value or {})
+    if colour:
+        if not ignored and _VOC_VOID in rest and ignore_value is None and _voc_colours(rest):
+            ignored.add(_VOC_VOID)
+            rest.pop(_VOC_VOID)
+        levels, nearest = _colours(rest, named)
+        said = f"{len(levels)} colours"
+    elif class_names and _are_ids(rest, len(class_names)):
+        levels, said = list(range(len(class_names))), "values are class ids"
+    elif (_instances(counts, rest)) and not class_names:
+        levels, merged, said = sorted(rest), True, f"values 1 to {max(rest)} number objects, all of one class"
+    else:
+        levels, nearest = _levels(rest, lossy=any(lossy and c is counts for (_, lossy), c in census.kinds.items()))
+        if ignore_value is None and not ignore_told and IGNORE in levels and _is_void(levels):
+            levels.remove(IGNORE)
+            ignored.add(IGNORE)
+        if not nearest:
+            levels = _without_strays(levels, counts)
+        said = f"values {_brief(levels)}" + (", those between are read as the nearest" if nearest else "")
+    if not colour and not merged and class_names is None and named and all(0 <= key <= IGNORE for key in named):
+        levels = sorted(set(levels) | {value for value in named if value not in ignored})
+    if ignored:
+        said += f"; {', '.join(_show(value, colour) for value in sorted(ignored))} is ignored"
+    values = {value: 1 if merged and value else i for i, value in enumerate(levels)}
+    names = _names(levels, class_names, named, colour=colour, merged=merged)
+    values |= dict.fromkeys(ignored, IGNORE)
+    return LabelScheme(values, names, IGNORE if ignored else None, colour, nearest, said)
+
+
+def _names(
+    levels: Sequence[int], told: Sequence[str] | None, named: Mapping[int, str], *, colour: bool, merged: bool
+) -> tuple[str, ...]:
+    number = 2 if merged else len(levels)
+    if told:
+        names = tuple(told)
+        if len(names) == number:
+            return names
+        raise ArgumentError(
+            "`class_names` names every class of the masks, background first.",
+            received={"class_names": names, "values in the masks": [_show(value, colour) for value in levels]},
+            cure=f"Pass {number} names, or `ignore_class` for a value that is no class.",
+        )
+    if number > _MOST_CLASSES:
+        raise ArgumentError(
+            f"Masks hold at most {_MOST_CLASSES} classes.",
+            received={"distinct values": number, "first": [_show(value, colour) for value in levels[:6]]},
+            cure="These look like pictures or object numbers: save masks of class ids as PNG.",
+        )
+    if merged or (number == 2 and not named):
+        return ("background", "foreground")
+    names = tuple(
+        named.get(value) or ("background" if value == 0 else _show(value, colour) if colour else f"class {value}")
+        for value in levels
+    )
+    return names or ("background",)
+
+
+def _are_ids(pixels: Mapping[int, int], number: int) -> bool:
+    """Whether nearly all pixels are ids below `number`; a slip elsewhere is for the checks to tell."""
+    inside = {value: count for value, count in pixels.items() if 0 <= value < number}
+    if len(inside) == len(pixels):
+        return True
+    return len(inside) >= 2 and sum(inside.values()) > 0.99 * sum(pixels.values())
+
+
+def _levels(pixels: Mapping[int, int], *, lossy: bool) -> tuple[list[int], bool]:
+    """Values that are classes; `True` when the others are fuzz around them (JPEG, interpolation)."""
+    values = sorted(pixels)
+    if len(values) <= 2:
+        return values, lossy and len(values) == 2 and values[1] - values[0] > 16
+    total = sum(pixels.values())
+    peaks: list[int] = []
+    covered = 0
+    for value, number in sorted(pixels.items(), key=lambda item: (-item[1], item[0])):
+        if covered >= 0.97 * total and len(peaks) > 1:
+            break
+        if all(abs(value - peak) > 12 for peak in peaks):
+            peaks.append(value)
+        covered += number
+    ends = sum(number for value, number in pixels.items() if min(abs(value - peak) for peak in peaks) <= 12)
+    fuzzy = len(values) > max(8, 3 * len(peaks)) and ends >= 0.9 * total and len(peaks) <= 20
+    if fuzzy and (lossy or _scattered(pixels, peaks, total)):
+        snapped = {0 if peak <= 12 else 255 if peak >= 243 else peak for peak in peaks}
+        return sorted(snapped), True
+    return values, False
+
+
+def _scattered(pixels: Mapping[int, int], peaks: Sequence[int], total: int) -> bool:
+    """Whether the values beside the peaks are rare and many: no class is."""
+    beside = [number for value, number in pixels.items() if value not in peaks]
+    return len(peaks) > 1 and sum(beside) <= 0.1 * total and float(np.median(beside)) < 1e-3 * total
+
+
+def _instances(counts: Counts, pixels: Mapping[int, int]) -> bool:
+    """Whether values number objects: 1, 2, 3, … without gap, each in fewer images than the one before."""
+    values = sorted(value for value in pixels if value)
+    if len(values) < 30 or values != list(range(1, len(values) + 1)) or counts.files < 2:
+        return False
+    images = [counts.images[value] for value in values]
+    return images[0] >= 0.8 * counts.files and all(a >= b for a, b in zip(images, images[1:], strict=False))
+
+
+def _is_void(levels: Sequence[int]) -> bool:
+    """Whether 255 stands apart from class ids counted up from 0, so that it is the customary "no class"."""
+    others = [value for value in levels if value != IGNORE]
+    return len(others) >= 2 and max(others) < IGNORE - 1 and (max(others) < 64 or 2 * len(others) > max(others))
+
+
+def _without_strays(levels: list[int], counts: Counts) -> list[int]:
+    """Drop a value outside the dense run that only a vanishing part of one file in hundred holds: a slip, no class."""
+    total = sum(counts.pixels.values())
+    common = [v for v in levels if counts.images[v] > max(1, 0.01 * counts.files) or counts.pixels[v] > 1e-3 * total]
+    if counts.files < 10 or not common:
+        return levels
+    top = max(common)
+    return [value for value in levels if value in common or value <= top + 1]
+
+
+def _colours(pixels: Mapping[int, int], named: Mapping[int, str]) -> tuple[list[int], bool]:
+    """Colours that are classes: the named ones, or those that together hold nearly all pixels."""
+    if sum(number for value, number in pixels.items() if value in named) > 0.5 * sum(pixels.values()):
+        return sorted(named), len(set(pixels) - set(named)) > 0
+    total, kept, covered = sum(pixels.values()), list[int](), 0
+    for value, number in sorted(pixels.items(), key=lambda item: (-item[1], item[0])):
+        if len(pixels) > 40 and (covered >= 0.98 * total or number < 5e-4 * total):
+            break
+        if len(pixels) <= 40 or all(_apart(value, other) > 24 for other in kept):
+            kept.append(value)
+        covered += number
+    return sorted(kept), len(kept) < len(pixels)
+
+
+def _voc_colours(pixels: Mapping[int, int]) -> bool:
+    return all(all(channel % 32 == 0 for channel in (v >> 16, v >> 8 & 255, v & 255)) for v in pixels)
+
+
+def _apart(a: int, b: int) -> int:
+    return max(abs((a >> shift & 255) - (b >> shift & 255)) for shift in (16, 8, 0))
+
+
+def _look_up(plane: np.ndarray, keys: np.ndarray, ids: np.ndarray, *, nearest: bool) -> np.ndarray:
+    if len(keys) == 0:
+        return np.full(plane.shape, IGNORE, np.uint8)
+    at = np.clip(np.searchsorted(keys, plane), 0, len(keys) - 1)
+    if nearest:
+        below = np.clip(at - 1, 0, None)
+        at = np.where(np.abs(keys[below] - plane) < np.abs(keys[at] - plane), below, at)
+        return ids[at]
+    return np.where(keys[at] == plane, ids[at], IGNORE).astype(np.uint8)
+
+
+def _nearest_colour(colours: np.ndarray, keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    split = np.array([16, 8, 0])
+    points, centres = (colours[:, None] >> split & 255), (keys[:, None] >> split & 255)
+    out = np.empty(len(points), np.uint8)
+    for start in range(0, len(points), 4096):
+        part = points[start : start + 4096]
+        out[start : start + 4096] = ids[((part[:, None] - centres[None]) ** 2).sum(-1).argmin(1)]
+    return out
+
+
+def _show(value: int, colour: bool) -> str:
+    return f"#{value:06x}" if colour and value >= 0 else str(value)
+
+
+def _brief(levels: Sequence[int]) -> str:
+    if len(levels) > 4 and list(levels) == list(range(levels[0], levels[-1] + 1)):
+        return f"{levels[0]} to {levels[-1]}"
+    shown = ", ".join(map(str, levels[:12]))
+    return shown + (f", … ({len(levels)} in all)" if len(levels) > 12 else "")
+
+
+def unreadable(file: object, problem: str) -> DataError:
+    """The error of a mask that the scheme cannot read."""
+    return DataError(
+        "All masks of a data set are stored in one way.",
+        file=str(file),
+        received={"problem": problem},
+        cure="Save it as the others are; `segnosis check` names every such file.",
+    )

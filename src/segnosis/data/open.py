@@ -1,0 +1,114 @@
+"""Opening a folder: the readers are asked in turn, and the one that recognises the layout says what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from segnosis.core import discovery
+from segnosis.core.errors import DataError
+from segnosis.data.dataset import Dataset, Source
+from segnosis.data.readers.base import Entry, Folder, Index, Reader, ordered, path_id
+from segnosis.data.readers.images import SUFFIXES
+
+_READERS = "segnosis.data.readers"
+
+
+def open(
+    path: str | Path,
+    *,
+    reader: str | None = None,
+    class_names: Sequence[str] | None = None,
+    ignore_class: int | None = None,
+) -> Dataset:
+    """Open a data set; the layout is recognised by itself.
+
+    Args:
+        path: Folder of the data set.
+        reader: Name of a reader (`segnosis list readers`) to use instead of recognising the layout.
+        class_names: Name per class, background first, where the files do not tell them.
+        ignore_class: Stored mask value that is no class, where the files do not tell it.
+
+    Returns:
+        The data set. No image has been decoded yet; class ids and channels are found when first asked for.
+
+    Raises:
+        DataError: The folder is missing or empty, its layout is not recognised, or images and masks do not pair.
+
+    Example:
+        >>> import tempfile
+        >>> from segnosis.data.readers import image_folders
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     truths = image_folders.example(Path(folder))
+        ...     data = open(folder)
+        ...     len(data), data[0].image.shape, data.spec.class_names
+        (6, (24, 32, 3), ('background', 'foreground'))
+    """
+    folder = Folder.look(Path(path).expanduser())
+    module = _load(reader) if reader else _recognise(folder)
+    if module.recognise(folder) is None:
+        raise _unknown(folder, [module])
+    index = module.index(folder)
+    return Dataset(Source(folder.root, module, index, tuple(class_names) if class_names else None, ignore_class))
+
+
+def open_images(path: str | Path) -> Dataset:
+    """Open images without masks, to predict them: a folder or one file, of pictures, NIfTI or HDF5.
+
+    Args:
+        path: Folder or file.
+    """
+    where = Path(path).expanduser()
+    single = where.name if where.is_file() else None
+    folder = Folder.look(where.parent if single else where)
+    for name, suffixes in (
+        ("nifti", (".nii", ".nii.gz")),
+        ("hdf5", (".h5", ".hdf5", ".hdf")),
+        ("image_folders", SUFFIXES),
+    ):
+        files = [single] if single else list(folder.paths(suffixes))
+        files = [file for file in files if file.lower().endswith(suffixes)]
+        if not files:
+            continue
+        module = _load(name)
+        planes = getattr(module, "image_planes", lambda root, file: 0)
+        rows = [Entry(f, None, path_id(f).rsplit("/", 1)[-1], path_id(f), None, planes(folder.root, f)) for f in files]
+        index = Index(ordered(rows), f"{len(files)} images without masks")
+        return Dataset(Source(folder.root, module, index))
+    raise DataError(
+        "Images to predict are pictures, NIfTI or HDF5 files.",
+        file=where,
+        received={"files": folder.count()},
+        cure="Name a folder that holds some, or one such file.",
+    )
+
+
+def _recognise(folder: Folder) -> Reader:
+    readers = sorted((_load(name) for name in discovery.names(_READERS)), key=lambda module: module.PRIORITY)
+    for module in readers:
+        if module.recognise(folder) is not None:
+            return module
+    raise _unknown(folder, readers)
+
+
+def _load(name: str) -> Reader:
+    return cast(Reader, discovery.load(_READERS, name))
+
+
+def _unknown(folder: Folder, readers: Sequence[Reader]) -> DataError:
+    count = folder.count()
+    pictures = sum(number for suffix, number in count.items() if suffix in SUFFIXES)
+    found = ", ".join(f"{number} {suffix}" for suffix, number in list(count.items())[:6])
+    places = sorted(folder.files)[:6]
+    cure = "Put masks into a folder `masks/` beside a folder `images/`, each named as its image."
+    if pictures and len(readers) > 1:
+        cure = "No mask was found by name. " + cure
+    if folder.links_out:
+        cure += f" {len(folder.links_out)} links lead out of the folder and are not followed."
+    return DataError(
+        "A data set is one of: " + "; ".join(module.LOOKS_FOR for module in readers) + ".",
+        file=folder.root,
+        received={"files": found, "folders": places},
+        cure=cure,
+    )

@@ -1,0 +1,256 @@
+"""What every reader speaks with: a folder looked at once, and a light index of its pairs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+
+from segnosis.core.errors import DataError
+from segnosis.data.readers.naming import natural
+
+Array = np.ndarray
+MAX_DEPTH = 8
+_JUNK = {"__macosx", "thumbs.db", "desktop.ini", "@eadir"}
+
+
+class Entry(NamedTuple):
+    """One image, or one volume, with its mask; paths are relative to the data set's root, with `/` between folders.
+
+    A tuple of strings, so that an index of a million pairs fits in memory.
+    """
+
+    image: str | tuple[str, ...]
+    """File of the image; several files are its channels."""
+    mask: str | tuple[str, ...] | None
+    """File of the mask, folder of instance masks or several files to unite."""
+    id: str
+    group: str
+    split: str | None = None
+    slices: int = 0
+    """Number of planes of a volume; 0 when the file is one plane."""
+
+    @property
+    def image_file(self) -> str:
+        """The (first) file of the image."""
+        return self.image if isinstance(self.image, str) else self.image[0]
+
+    @property
+    def mask_file(self) -> str | None:
+        """The (first) file or folder of the mask."""
+        return self.mask if self.mask is None or isinstance(self.mask, str) else self.mask[0]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a reader found.
+
+    Attributes:
+        entries: The pairs, in natural order of their ids.
+        saw: One sentence: what was paired with what.
+        class_names: Names by class id when the layout tells them, else empty.
+        values: Stored value → class id when the layout defines it, else `None`: then the masks are asked.
+        ignore_value: Stored value that the layout defines to be no class.
+        group_by: What a group is, or `None` when samples are independent.
+        files: Sidecar files (class lists), relative to the root.
+    """
+
+    entries: tuple[Entry, ...]
+    saw: str
+    class_names: tuple[str, ...] = ()
+    values: Mapping[int, int] | None = None
+    ignore_value: int | None = None
+    group_by: str | None = None
+    files: tuple[str, ...] = ()
+
+
+class Truth(NamedTuple):
+    """What an example of a reader must be read as: the contract test compares arrays with it."""
+
+    id: str
+    group: str
+    image: Array
+    mask: Array
+    split: str | None = None
+
+
+class Reader(Protocol):
+    """The functions of a reader module."""
+
+    PRIORITY: int
+    LOOKS_FOR: str
+    recognise: Callable[[Folder], str | None]
+    index: Callable[[Folder], Index]
+    read_image: Callable[..., Array]
+    read_mask: Callable[..., Array]
+    image_kind: Callable[[Path, Entry], tuple[int, str]]
+    example: Callable[[Path], tuple[Truth, ...]]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Every file below a root, listed once for all readers; hidden files and links that lead out are left out.
+
+    Attributes:
+        root: The folder, resolved.
+        files: Sub-folder (`""` for the root itself, `/` between names) → file names, unsorted.
+        links_out: Links that lead out of the root and were not followed.
+    """
+
+    root: Path
+    files: Mapping[str, list[str]]
+    links_out: tuple[str, ...] = ()
+    memo: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+    """Work of `recognise` kept for `index`."""
+
+    @classmethod
+    def look(cls, root: Path) -> Folder:
+        """List `root`. Raises `DataError` when it is missing, no folder, unreadable or empty."""
+        if not root.exists():
+            raise DataError(
+                "A data set is a folder of images and masks.",
+                file=root,
+                received={"problem": "no such file or folder"},
+                cure=_nearby(root),
+            )
+        if not root.is_dir():
+            raise DataError(
+                "A data set is a folder of images and masks.",
+                file=root,
+                received={"problem": "this is a file"},
+                cure=f"Name the folder it lies in: {root.parent}.",
+            )
+        root = root.resolve()
+        files: dict[str, list[str]] = {}
+        links: list[str] = []
+        _walk(root, "", files, links, 0)
+        if not files:
+            cure = "Put images and masks into it, or name another folder."
+            if links:
+                cure = (
+                    "It holds links that lead out of it, which are not followed: copy the files, or name their folder."
+                )
+            raise DataError("A data set is a folder of images and masks.", file=root, received={"files": 0}, cure=cure)
+        return cls(root, files, tuple(links))
+
+    def paths(self, suffixes: Iterable[str]) -> Iterator[str]:
+        """Relative paths of the files with one of `suffixes` (lower case, with dot), unsorted."""
+        endings = tuple(suffixes)
+        for folder, names in self.files.items():
+            for name in names:
+                if name.lower().endswith(endings):
+                    yield join(folder, name)
+
+    def count(self) -> dict[str, int]:
+        """Number of files by suffix, for messages."""
+        out: dict[str, int] = {}
+        for names in self.files.values():
+            for name in names:
+                suffix = (".nii.gz" if name.lower().endswith(".nii.gz") else Path(name).suffix.lower()) or "(no suffix)"
+                out[suffix] = out.get(suffix, 0) + 1
+        return dict(sorted(out.items(), key=lambda item: -item[1]))
+
+    def text(self, relative: str, limit: int = 1 << 20) -> str:
+        """A small text file below the root; whatever is no text reads as the empty string."""
+        path = self.root / relative
+        try:
+            if path.stat().st_size > limit:
+                return ""
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+
+def join(folder: str, name: str) -> str:
+    """`folder/name`, or `name` in the root."""
+    return f"{folder}/{name}" if folder else name
+
+
+def ordered(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Entries in natural order of their ids (2 before 10), and ids made unique by their folder when they clash."""
+    rows = list(entries)
+    if len({row.id for row in rows}) < len(rows):
+        rows = [row._replace(id=path_id(row.image_file), group=_regroup(row)) for row in rows]
+    rows.sort(key=lambda row: natural(row.id))
+    return tuple(rows)
+
+
+def path_id(path: str) -> str:
+    """A file's path without suffix, as an id."""
+    name = path.rsplit("/", 1)[-1]
+    stem = name[:-7] if name.lower().endswith(".nii.gz") else name.rsplit(".", 1)[0]
+    return join(path.rpartition("/")[0], stem)
+
+
+def example_image(seed: int, shape: tuple[int, ...] = (24, 32, 3)) -> Array:
+    """A small uint8 picture for a reader's example."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def example_mask(seed: int, classes: int = 2, shape: tuple[int, int] = (24, 32)) -> Array:
+    """A small mask of class ids for a reader's example: one rectangle per class, none covered by another."""
+    rng = np.random.default_rng(seed + 1000)
+    mask = np.zeros(shape, np.uint8)
+    width = shape[1] // max(classes - 1, 1)
+    for class_id in range(1, classes):
+        top, left = int(rng.integers(0, shape[0] // 2)), (class_id - 1) * width
+        mask[top : top + shape[0] // 3, left + 1 : left + width - 1] = class_id
+    return mask
+
+
+def reader_name(reader: Reader) -> str:
+    """The reader's name: that of its file."""
+    return cast(str, reader.__name__).rsplit(".", 1)[-1]  # type: ignore[attr-defined]
+
+
+def _regroup(row: Entry) -> str:
+    return path_id(row.image_file) if row.group == row.id else row.group
+
+
+def _walk(root: Path, folder: str, files: dict[str, list[str]], links: list[str], depth: int) -> None:
+    try:
+        listing = list(os.scandir(root / folder))
+    except OSError as error:
+        raise DataError(
+            "Every folder of a data set must be readable.",
+            file=root / folder,
+            received={"problem": error.strerror or str(error)},
+            cure="Give yourself the right to read it.",
+        ) from error
+    names = []
+    for item in listing:
+        if item.name.startswith(".") or item.name.lower() in _JUNK:
+            continue
+        relative = join(folder, item.name)
+        if item.is_symlink():
+            target = Path(item.path).resolve()
+            if not target.is_relative_to(root):
+                links.append(relative)
+            elif target.is_file():
+                names.append(item.name)
+            continue  # a linked folder inside the root is met under its own name
+        if item.is_dir():
+            if depth < MAX_DEPTH:
+                _walk(root, relative, files, links, depth + 1)
+        elif item.is_file():
+            names.append(item.name)
+    if names:
+        files[folder] = names
+
+
+def _nearby(root: Path) -> str:
+    from segnosis.core.errors import did_you_mean
+
+    parent = root.parent
+    if not parent.is_dir():
+        return f"Check the path: {parent} does not exist either."
+    try:
+        names = [item.name for item in os.scandir(parent) if item.is_dir() and not item.name.startswith(".")]
+    except OSError:
+        names = []
+    close = did_you_mean(root.name, names)
+    return close if close.startswith("Did") else "Check the spelling of the path."

@@ -1,0 +1,69 @@
+"""Decoded arrays kept in memory up to a bound, so that the second epoch reads no file."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import numpy as np
+
+
+class Cache:
+    """Keeps what came first until `limit` bytes are full, and then the last few volumes only.
+
+    An epoch visits every sample once in random order: evicting the oldest would miss always, keeping the first hits
+    in the share that fits.
+
+    Args:
+        limit: Bytes of arrays to keep.
+        recent: Number of arrays kept beyond the limit when asked with `slices=True`.
+    """
+
+    def __init__(self, limit: int = 1 << 30, recent: int = 4) -> None:
+        self.limit, self.recent, self.used = limit, recent, 0
+        self._kept: dict[Hashable, np.ndarray] = {}
+        self._recent: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+        self._loading: dict[Hashable, threading.Lock] = {}
+
+    def get(self, key: Hashable, load: Callable[[], np.ndarray], *, slices: bool = False) -> np.ndarray:
+        """The array of `key`, loaded at most once at a time; it is read-only."""
+        with self._lock:
+            found = self._find(key)
+            if found is not None:
+                return found
+            mine = self._loading.setdefault(key, threading.Lock())
+        with mine:
+            with self._lock:
+                found = self._find(key)
+            if found is not None:
+                return found
+            try:
+                array = load()
+            finally:
+                with self._lock:
+                    self._loading.pop(key, None)
+            array.setflags(write=False)
+            with self._lock:
+                if self.used + array.nbytes <= self.limit:
+                    self._kept[key] = array
+                    self.used += array.nbytes
+                elif slices:
+                    self._recent[key] = array
+                    while len(self._recent) > self.recent:
+                        self._recent.popitem(last=False)
+            return array
+
+    def _find(self, key: Hashable) -> np.ndarray | None:
+        found = self._kept.get(key)
+        if found is None and key in self._recent:
+            self._recent.move_to_end(key)
+            found = self._recent[key]
+        return found
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"limit": self.limit, "recent": self.recent}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__init__(**state)  # type: ignore[misc]

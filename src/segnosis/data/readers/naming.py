@@ -1,0 +1,222 @@
+"""What names mean: roles (image, mask), splits, the key two files of a pair share, and the group a name tells."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+IMAGE_WORDS = frozenset(
+    ["image", "images", "img", "imgs", "im", "imgraw", "input", "inputs", "original", "originals", "orig", "raw", "photo", "photos", "picture", "pictures", "rgb", "jpeg", "jpegs", "still", "stills", "frame", "frames", "scan", "scans", "sat", "satellite", "volume", "volumes", "vol", "imaging", "x", "leftimg", "bit"]
+)
+MASK_WORDS = frozenset(
+    ["mask", "masks", "label", "labels", "labeled", "labelled", "labelmap", "gt", "gts", "groundtruth", "truth", "ground", "annotation", "annotations", "annot", "annots", "anno", "annos", "seg", "segs", "segm", "segment", "segmentation", "segmentations", "target", "targets", "manual", "trimap", "trimaps", "matte", "mattes", "labelids", "labeltrainids", "y", "ho", "l", "p"]
+)
+# One or two letters mean a mask behind a name (`0001_L.png`), never as a folder or in front.
+_ONLY_BEHIND = {"l", "p", "ho", "ground", "y", "x", "bit", "vol", "frame", "scan"}
+_SPLITS = {
+    "train": "train", "training": "train", "tr": "train", "trn": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val", "vali": "val",
+    "test": "test", "testing": "test", "ts": "test", "tst": "test",
+}  # fmt: skip
+# Masks of something else than the wanted classes, or drawn to be looked at: never chosen while another fits.
+DEMOTED = frozenset(
+    ["color", "colour", "colors", "colours", "colored", "coloured", "instance", "instances", "instanceids", "vis", "visual", "visualization", "overlay", "overlays", "boundary", "boundaries", "edge", "edges", "contour", "contours", "skeleton", "fov", "border", "borders", "object", "preview", "depth", "weight", "weights", "distance", "prediction", "predictions", "pred", "preds", "polygons"]
+)
+_PREFERRED = ("manual", "groundtruth", "truth", "gt", "annotation", "annotations", "labelids", "label", "labels")
+_GROUP_WORDS = r"patient|pat|subject|subj|sub|case|person|volunteer|volume|vol|study|slide|video|vid|sequence|seq|scene"
+_GROUP = re.compile(rf"(?:^|[_\-. /])((?:{_GROUP_WORDS})[_\- ]?[a-z]{{0,3}}\d+[a-z]?)(?![a-z0-9])", re.I)
+_PREFIX = re.compile(r"^(.*?\d.*?)(?:[_\- .](?:x|y|z|s|f|t|slice|frame|tile|patch|crop|img|r|c)?[_\-]?\d{1,4})+$", re.I)
+_VOLUME_TAIL = re.compile(
+    r"(?:[_\-. ](?:ed|es|sa|la|sax|lax|4d|3d|cine|lge|frame[_\-]?\d+|slice[_\-]?\d+|phase[_\-]?\d+|time[_\-]?\d+|t\d+|0000))+$",
+    re.I,
+)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts 2 before 10.
+
+    Example:
+        >>> sorted(["b10", "b2", "a"], key=natural)
+        ['a', 'b2', 'b10']
+    """
+    return [
+        (0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part)
+        for part in re.split(r"([0-9]{1,18})", name)
+        if part
+    ]
+
+
+def tokens(name: str) -> list[str]:
+    """Words of a name, lower case: at signs, spaces, camel case and between letters and digits.
+
+    Example:
+        >>> tokens("ISIC2018_Task1_Training_GroundTruth")
+        ['isic', '2018', 'task', '1', 'training', 'groundtruth']
+    """
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name)
+    out: list[str] = []
+    for word in map(str.lower, words):
+        if word == "truth" and out and out[-1] == "ground":
+            out[-1] = "groundtruth"
+        elif word == "ids" and out and out[-1] in ("label", "instance", "train"):
+            out[-1] = "labelids" if out[-1] != "instance" else "instanceids"
+        else:
+            out.append(word)
+    return out
+
+
+@lru_cache(maxsize=65536)
+def role_of_folder(name: str) -> str | None:
+    """`"mask"`, `"image"` or `None` for one folder name; a folder named for both holds masks."""
+    words = _split_glued(tokens(name))
+    if any(word in MASK_WORDS and word not in _ONLY_BEHIND for word in words):
+        return "mask"
+    if any(word in IMAGE_WORDS and word not in _ONLY_BEHIND for word in words):
+        return "image"
+    return None
+
+
+@lru_cache(maxsize=65536)
+def split_of_folder(name: str) -> str | None:
+    """The split a folder name stands for, if any.
+
+    Example:
+        >>> split_of_folder("training"), split_of_folder("train_masks"), split_of_folder("street")
+        ('train', 'train', None)
+    """
+    for word in _split_glued(tokens(name)):
+        if word in _SPLITS:
+            return _SPLITS[word]
+        year = re.fullmatch(r"([a-z]+)\d{4}", word)
+        if year and year[1] in _SPLITS:
+            return _SPLITS[year[1]]
+    return None
+
+
+@lru_cache(maxsize=65536)
+def base_of_folder(path: str) -> str:
+    """A folder's path without the words for image and mask: equal for the two folders of a pair."""
+    parts = []
+    for part in path.split("/"):
+        words = [
+            w for w in _split_glued(tokens(part)) if w not in MASK_WORDS | IMAGE_WORDS | {"class", "png", "jpg", "tif"}
+        ]
+        words = [w for w in words if w not in ("8", "fine", "coarse", "1", "st", "2", "nd", "full")]
+        parts.append("_".join(words))
+    return "/".join(parts)
+
+
+def preference(path: str) -> int:
+    """How much a folder or file of masks looks like the wanted one; higher is better.
+
+    Example:
+        >>> preference("1st_manual") > preference("mask") > preference("mask_color")
+        True
+    """
+    words = set(_split_glued(tokens(path.replace("/", "_"))))
+    return 2 * bool(words & set(_PREFERRED)) - 10 * bool(words & DEMOTED) - ("2" in words and "nd" in words)
+
+
+def key_of(stem: str) -> tuple[str, str | None]:
+    """The name that image and mask of a pair share, and the role that the rest of the name tells.
+
+    Example:
+        >>> key_of("img_007"), key_of("007_mask"), key_of("segmentation-7")
+        (('007', 'image'), ('007', 'mask'), ('7', 'mask'))
+        >>> key_of("street 3")
+        ('street 3', None)
+    """
+    role: str | None = None
+    parts = re.split(r"([_\-. ]+)", stem)
+    glued = re.fullmatch(r"([A-Za-z]+)(\d.*)", parts[0])
+    if glued and glued[1].lower() in (MASK_WORDS | IMAGE_WORDS) - _ONLY_BEHIND:
+        parts[:1] = [glued[1], "", glued[2]]
+
+    def meaning(part: str, behind: bool) -> str | None:
+        words = tokens(part)
+        words = [word for word in words if not word.isdecimal() and word not in ("st", "nd", "fine", "left", "bit")]
+        if not words or len(words) > 2 or (not behind and words[0] in _ONLY_BEHIND):
+            return None
+        if behind and part.lower() in ("l", "p") and part.islower():
+            return None  # `_L` and `_P` are habits, `_l` may be left
+        if all(word in MASK_WORDS or word in DEMOTED for word in words):
+            return "mask" if any(word in MASK_WORDS for word in words) else None
+        return "image" if all(word in IMAGE_WORDS for word in words) else None
+
+    while len(parts) > 2:
+        last, first = meaning(parts[-1], True), meaning(parts[0], False)
+        numbered = len(parts) > 4 and parts[-1].isdecimal() and meaning(parts[-3], True) == "mask"
+        if numbered:  # `case (1)_mask_2`: one of several masks of an image
+            parts, role = parts[:-4], "mask"
+        elif last and not parts[-1].isdecimal():
+            parts, role = parts[:-2], _stronger(role, last)
+        elif first and not parts[0].isdecimal():
+            parts, role = parts[2:], _stronger(role, first)
+        elif parts[-1].lower() in _SPLITS:  # `21_training`, `21_manual1`
+            parts = parts[:-2]
+        else:
+            break
+    if len(parts) == 1 and tokens(parts[0]) and all(t in MASK_WORDS | IMAGE_WORDS for t in tokens(parts[0])):
+        role = "mask" if all(t in MASK_WORDS for t in tokens(parts[0])) else "image"
+        return "", role  # the whole name is its role: `imaging.nii.gz`, `segmentation.nii.gz`
+    return "".join(parts), role
+
+
+def volume_group(stem: str) -> str:
+    """The patient in a volume's name: the name without phase, frame and view.
+
+    Example:
+        >>> volume_group("better_G1K1V3_sa_ED"), volume_group("patient001_frame01")
+        ('better_G1K1V3', 'patient001')
+    """
+    named = _GROUP.search(stem)
+    return named[1] if named else (_VOLUME_TAIL.sub("", stem) or stem)
+
+
+def groups_of(ids: Sequence[str], folders: Iterable[str]) -> tuple[list[str], str | None]:
+    """Group of each image and what a group is: told by a word (`patient3_07`), a folder, or the name before a number.
+
+    Only told when it makes a difference and leaves something to split: several groups, and images that share one.
+    """
+    names = [name.rsplit("/", 1)[-1] for name in ids]
+    words = [match[1].lower() if (match := _GROUP.search(name)) else "" for name in ids]
+    if all(words) and _worth(words, 2):
+        kind = re.match(r"[a-z]+", words[0])
+        return words, {"pat": "patient", "sub": "subject", "subj": "subject", "vid": "video", "seq": "sequence"}.get(
+            kind[0] if kind else "", kind[0] if kind else "name"
+        )
+    places = [folder for folder in folders]
+    distinct = {place for place in places if place}
+    if len(places) == len(ids) and all(places) and _worth(places, 2):
+        numbered = sum(any(char.isdigit() for char in place) for place in distinct)
+        if numbered == len(distinct) or len(distinct) >= 10:
+            return places, "folder"
+    prefixes = [match[1] if (match := _PREFIX.match(name)) else name for name in names]
+    if _worth(prefixes, 5) and len(set(prefixes)) <= len(ids) / 2:
+        return prefixes, "the name before the number"
+    return list(ids), None
+
+
+def _worth(groups: Sequence[str], least: int) -> bool:
+    counts = Counter(groups)
+    return len(counts) >= least and len(counts) < len(groups)
+
+
+def _stronger(old: str | None, new: str) -> str:
+    return "mask" if "mask" in (old, new) else new
+
+
+def _split_glued(words: list[str]) -> list[str]:
+    """`trainannot` → `train`, `annot`."""
+    out = []
+    for word in words:
+        for split in ("train", "test", "val"):
+            rest = word.removeprefix(split)
+            if rest != word and rest in MASK_WORDS | IMAGE_WORDS:
+                out += [split, rest]
+                break
+        else:
+            out.append(word)
+    return out

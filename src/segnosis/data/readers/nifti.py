@@ -1,0 +1,295 @@
+"""NIfTI volumes: `*.nii.gz` with masks beside them (`_gt`, `_seg`, …) or in `labelsTr/`; every plane is a sample.
+
+A volume's planes run along its slice axis, the one of the widest spacing. A plane is stored transposed, rows along the
+second axis in plane, so that it is read without a copy. The group is the patient, the volume's name without phase and frame.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnosis.core.errors import DataError
+from segnosis.data.readers.base import Entry, Folder, Index, Truth, example_mask, ordered, path_id
+from segnosis.data.readers.naming import key_of, preference, role_of_folder, split_of_folder, volume_group
+
+PRIORITY = 30
+LOOKS_FOR = "NIfTI volumes `*.nii(.gz)` with masks named `_gt`, `_seg`, `_mask` or `label`, or in `labelsTr/`"
+RANDOM_ACCESS = False
+MAX_VOXELS = 1 << 31
+_SUFFIXES = (".nii.gz", ".nii")
+
+
+def recognise(folder: Folder) -> str | None:
+    """There are NIfTI files, and some are masks of others."""
+    if not any(True for _ in folder.paths(_SUFFIXES)):
+        return None
+    pairs, alone = _pairs(folder)
+    if not pairs:
+        return None
+    saw = f"{len(pairs)} NIfTI volumes paired with their masks by name, `{_last(_first(pairs[0][0]))}` with `{_last(pairs[0][1])}`"
+    return saw + (f"; {alone} volumes without mask are left out" if alone else "")
+
+
+def index(folder: Folder) -> Index:
+    """One entry per volume; its planes become samples."""
+    pairs, _ = _pairs(folder)
+    rows = []
+    for image, mask, name, split in pairs:
+        rows.append(Entry(image, mask, name, volume_group(name.rsplit("/", 1)[-1]), split, _planes(folder.root / mask)))
+    names, ignore = _dataset_json(folder)
+    saw = f"{recognise(folder)}; {sum(max(row.slices, 1) for row in rows)} planes of {len({r.group for r in rows})} patients"
+    return Index(
+        ordered(rows),
+        saw,
+        class_names=names,
+        ignore_value=ignore,
+        group_by="patient",
+        files=tuple(path for path in folder.paths((".txt", ".csv", ".json"))),
+    )
+
+
+def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:
+    """Planes `(planes, height, width)` or `(planes, height, width, channels)`, or the one plane `k`."""
+    files = (entry.image,) if isinstance(entry.image, str) else entry.image
+    volumes = [_volume(root / file) for file in files]
+    frames = _frames(root / str(entry.mask_file)) if entry.mask_file else 0
+    planes = [_as_planes(volume, _axis(root / file), frames) for volume, file in zip(volumes, files, strict=True)]
+    shapes = {plane.shape for plane in planes}
+    if len(shapes) > 1:
+        raise DataError(
+            "The volumes that are channels of one image have one size.",
+            file=root / files[0],
+            received={"sizes": sorted(shapes)},
+            cure="Resample them to one grid.",
+        )
+    whole = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+    if entry.slices and len(whole) != entry.slices:
+        raise DataError(
+            "A volume and its mask have the same planes.",
+            file=root / files[0],
+            received={"planes of the image": len(whole), "planes of the mask": entry.slices},
+            cure="Pair the mask with the volume it was drawn on.",
+        )
+    return whole if k is None else whole[k]
+
+
+def read_mask(root: Path, entry: Entry, k: int | None = None) -> np.ndarray:
+    """Planes `(planes, height, width)` of stored values, whole numbers as integers; or the one plane `k`."""
+    path = root / str(entry.mask_file)
+    planes = _as_planes(_volume(path), _axis(root / entry.image_file), _frames(path))
+    if planes.dtype.kind == "f":
+        rounded = np.rint(planes)
+        if np.array_equal(rounded, planes):  # a float header around whole numbers: the numbers are what is stored
+            low, high = float(planes.min(initial=0)), float(planes.max(initial=0))
+            planes = rounded.astype(np.uint8 if low >= 0 and high < 256 else np.int32)
+    return planes if k is None else planes[k]
+
+
+def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
+    """Channels from the headers; volumes are float32."""
+    if not isinstance(entry.image, str):
+        return len(entry.image), "float32"
+    shape = _header(root / entry.image).shape
+    channels = shape[3] if len(shape) == 4 and entry.mask_file and not _frames(root / entry.mask_file) else 1
+    return int(channels), "float32"
+
+
+def image_planes(root: Path, file: str) -> int:
+    """Planes of a volume that has no mask."""
+    return _planes(root / file)
+
+
+def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
+    """Millimetres between rows and between columns of a plane."""
+    path = root / entry.image_file
+    zooms = [float(z) for z in _header(path).header.get_zooms()[:3]]
+    columns, rows = [z for i, z in enumerate(zooms) if i != _axis(path)] if len(zooms) == 3 else zooms[:2]
+    return (rows, columns) if rows > 0 and columns > 0 else None
+
+
+def affine(root: Path, entry: Entry) -> np.ndarray:
+    """The image's voxel → millimetre matrix, `(4, 4)`."""
+    return np.asarray(_header(root / entry.image_file).affine, dtype=np.float64)
+
+
+def write_mask(path: Path, planes: np.ndarray, like: Path) -> Path:
+    """Write predicted planes `(planes, height, width)` as a volume on the grid of `like`: same shape, affine, spacing."""
+    import nibabel
+
+    source = _header(like)
+    frames = source.shape[3] if len(source.shape) == 4 and len(planes) != source.shape[_axis(like)] else 0
+    volume = np.asarray(planes, dtype=np.uint8)
+    if frames:
+        volume = volume.reshape(frames, -1, *volume.shape[1:])
+        volume = np.moveaxis(np.swapaxes(volume, 2, 3), (0, 1), (3, _axis(like)))
+    else:
+        volume = np.moveaxis(np.swapaxes(volume, 1, 2), 0, _axis(like)) if len(source.shape) > 2 else volume[0].T
+    header = source.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(volume), source.affine, header), path)
+    return path
+
+
+def example(root: Path) -> tuple[Truth, ...]:
+    """Three patients in two phases, four planes each, rows and columns of different length and spacing."""
+    import nibabel
+
+    truths = []
+    for patient in range(3):
+        for phase in ("ED", "ES"):
+            seed = patient * 10 + (phase == "ES")
+            image = np.random.default_rng(seed).normal(100, 20, (20, 16, 4)).astype(np.float32)
+            mask = np.stack([example_mask(seed + k, 4, (16, 20)).T for k in range(4)], axis=-1)
+            grid = np.diag([1.25, 1.5, 8.0, 1.0])
+            name = f"case{patient}_sa_{phase}"
+            nibabel.save(nibabel.Nifti1Image(image, grid), root / f"{name}.nii.gz")
+            nibabel.save(nibabel.Nifti1Image(mask, grid), root / f"{name}_gt.nii.gz")
+            truths += [
+                Truth(f"{name}_plane{k:03d}", f"case{patient}", image[:, :, k].T[..., None], mask[:, :, k].T)
+                for k in range(4)
+            ]
+    return tuple(truths)
+
+
+def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, str | None]], int]:
+    """((image file or files), mask file, id, split) of each volume with a mask, and how many have none."""
+    if "nifti" in folder.memo:
+        return folder.memo["nifti"]  # type: ignore[return-value]
+    masks: dict[tuple[str, str], list[str]] = defaultdict(list)
+    pictures: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in folder.paths(_SUFFIXES):
+        where, _, _ = path.rpartition("/")
+        stem = path_id(path).rsplit("/", 1)[-1]
+        key, role = key_of(stem)
+        places = where.split("/") if where else []
+        place = next((found for part in reversed(places) if (found := role_of_folder(part))), None)
+        if (
+            place
+        ):  # `imagesTr/x_0000.nii.gz`, `labelsTr/x.nii.gz`: the folder tells the role, and is not part of the key
+            role, where = place, "/".join(part for part in places if role_of_folder(part) != place)
+            tail = "/".join(str(split_of_folder(part)) for part in places if role_of_folder(part) == place)
+            where = f"{where}|{tail}"
+        base, _, channel = key.rpartition("_")
+        if place == "image" and channel.isdecimal() and len(channel) == 4 and base:
+            key = base
+        (masks if role == "mask" else pictures)[(where, key)].append(path)
+    found: list[tuple[tuple[str, ...] | str, str, str, str | None]] = []
+    used: set[str] = set()
+    for (where, key), files in sorted(masks.items()):
+        images = pictures.get((where, key), [])
+        if not images:  # `x_flair`, `x_t1`, `x_seg`: every other volume of the name is a channel
+            images = [p for (w, k), paths in pictures.items() if w == where and k.startswith(key + "_") for p in paths]
+        if not images:
+            continue
+        mask = max(sorted(files), key=preference)
+        split = next((s for part in mask.split("/")[:-1] if (s := split_of_folder(part))), None)
+        name = key or where.split("|")[0].rsplit("/", 1)[-1]
+        used.update(images)
+        found.append((images[0] if len(images) == 1 else tuple(sorted(images)), mask, name, split))
+    alone = sum(path not in used for paths in pictures.values() for path in paths)
+    folder.memo["nifti"] = (found, alone)
+    return found, alone
+
+
+def _header(path: Path) -> Any:
+    import nibabel
+
+    try:
+        image = nibabel.load(path)
+        shape = tuple(int(size) for size in image.shape)
+    except Exception as error:  # nibabel raises whatever a damaged header leads to
+        raise _broken(path, error) from error
+    if not 2 <= len(shape) <= 4 or min(shape) < 1 or int(np.prod(shape, dtype=np.float64)) > MAX_VOXELS:
+        raise DataError(
+            "A NIfTI volume has 3 dimensions, or 4 with time or channels last.",
+            file=path,
+            received={"shape": shape},
+            cure="Save it as (x, y, slices) or (x, y, slices, frames).",
+        )
+    return image
+
+
+def _volume(path: Path) -> np.ndarray:
+    image = _header(path)
+    try:
+        return np.asanyarray(image.dataobj)
+    except Exception as error:  # truncated gzip streams, short files and wrong types each raise their own
+        raise _broken(path, error) from error
+
+
+def _axis(path: Path) -> int:
+    """The slice axis: the one of clearly the widest spacing, else the last."""
+    image = _header(path)
+    zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
+    if len(zooms) < 3:
+        return 2
+    widest = int(np.argmax(zooms))
+    return widest if zooms[widest] > 1.2 * sorted(zooms)[1] else 2
+
+
+def _frames(mask: Path) -> int:
+    shape = _header(mask).shape
+    return int(shape[3]) if len(shape) == 4 and shape[3] > 1 else 0
+
+
+def _planes(mask: Path) -> int:
+    """Planes of a mask's volume; 1 where the header cannot be read, so that the error is told when it is read."""
+    try:
+        shape = _header(mask).shape
+        return int(shape[_axis(mask)] * (_frames(mask) or 1)) if len(shape) > 2 else 1
+    except DataError:
+        return 1
+
+
+def _as_planes(volume: np.ndarray, axis: int, frames: int) -> np.ndarray:
+    if volume.ndim == 2:
+        return volume.T[None]
+    if volume.ndim == 4 and volume.shape[3] == 1:
+        volume = volume[..., 0]
+    first = np.moveaxis(volume, axis, 0)  # (planes, x, y[, frames or channels])
+    if volume.ndim == 3:
+        return np.swapaxes(first, 1, 2)
+    if not frames:
+        return np.swapaxes(first, 1, 2)
+    by_frame = np.swapaxes(np.moveaxis(first, 3, 0), 2, 3)
+    return by_frame.reshape(-1, *by_frame.shape[2:])
+
+
+def _dataset_json(folder: Folder) -> tuple[tuple[str, ...], int | None]:
+    """Class names and ignored value of a `dataset.json` (Medical Segmentation Decathlon, nnU-Net)."""
+    for path in folder.paths(("dataset.json",)):
+        try:
+            labels = dict(json.loads(folder.text(path)).get("labels", {}))
+            named = {int(v): str(k) for k, v in labels.items()} if not all(str(k).isdecimal() for k in labels) else None
+            named = named if named is not None else {int(k): str(v) for k, v in labels.items()}
+        except (ValueError, TypeError, AttributeError):
+            continue
+        ignore = next((value for value, name in named.items() if name.lower() == "ignore"), None)
+        named = {value: name for value, name in named.items() if value != ignore}
+        if named and sorted(named) == list(range(len(named))):
+            return tuple(named[i] for i in range(len(named))), ignore
+    return (), None
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    return DataError(
+        "A NIfTI file must be whole and readable.",
+        file=path,
+        received={"problem": f"{type(error).__name__}: {error}"},
+        cure="Copy it again from its source, or remove it together with its mask.",
+    )
+
+
+def _last(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _first(files: str | tuple[str, ...]) -> str:
+    return files if isinstance(files, str) else files[0]
