@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from segnosis.core import discovery
 from segnosis.core.errors import ArgumentError, did_you_mean
-from segnosis.data.transforms.base import Canvas, Geometric, Intensity, Photometric, Transform
+from segnosis.data.transforms.base import Canvas, Geometric, Intensity, Mixing, Photometric, Transform
 from segnosis.data.transforms.coordinate_map import CoordinateMap, project
 from segnosis.data.transforms.sampling import Fill, sample
-
-Foreground = Callable[[], tuple[np.ndarray, ...]]
 
 
 def apply(
@@ -50,7 +48,8 @@ def apply(
         >>> image[0, :, 0].tolist(), mask.tolist()
         ([2.0, 1.0, 0.0], [[2, 1, 0]])
     """
-    chosen = [t for t in transforms if t.probability >= 1.0 or rng.random() < t.probability]
+    single = [t for t in transforms if not isinstance(t, Mixing)]
+    chosen = [t for t in single if t.probability >= 1.0 or rng.random() < t.probability]
     where = compose(chosen, image.shape[:2], rng, foreground)
     image, mask = sample(where, image, mask, fill=fill, outside=outside)
     return _change(image, [t for t in chosen if isinstance(t, Photometric)], rng), mask
@@ -87,7 +86,7 @@ def preset(augment: str | Sequence[Transform] | None) -> tuple[Transform, ...]:
     if not isinstance(augment, str):
         transforms = tuple(augment)
         for transform in transforms:
-            if not isinstance(transform, Geometric | Photometric):
+            if not isinstance(transform, Geometric | Photometric | Mixing):
                 raise ArgumentError(
                     "`augment` is a preset's name or a sequence of transforms of segnosis.data.transforms.",
                     received={"transform": transform},
@@ -137,7 +136,7 @@ _PRESETS: dict[str, list[tuple[str, dict[str, float]]]] = {
 
 def _change(image: np.ndarray, transforms: Sequence[Photometric], rng: np.random.Generator) -> np.ndarray:
     """Image in float32 after the photometric `transforms`; what was uint8 stays within 0–255."""
-    if not transforms or not image.size:
+    if not transforms:
         return image.astype(np.float32)
     is_uint8 = image.dtype == np.uint8
     intensity = _intensity(image)

@@ -23,7 +23,7 @@ class Canvas:
 
     Attributes:
         size: `(height, width)` in pixels, as the transforms before this one left it.
-        foreground: Per foreground class in the picture, pixel centres `(x, y)` as an array `(n, 2)`; none if nobody asked.
+        foreground: Per foreground class in the picture, pixel centres `(x, y)` as an array `(n, 2)`, if asked for.
     """
 
     size: Size
@@ -119,6 +119,15 @@ class Photometric(Transform):
             image: `(height, width, channels)` float32 in the image's own units; not to be written into.
             intensity: Values of the image before any change.
         """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Mixing(Transform):
+    """Mixes the samples of a batch; runs last, with `probability` per batch."""
+
+    def mix(self, rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mixed batch: x `(batch, height, width, channels)` float32, y `(batch, height, width)` int32."""
         raise NotImplementedError
 
 

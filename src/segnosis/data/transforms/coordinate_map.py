@@ -57,7 +57,7 @@ class CoordinateMap:
         grid = project(self._inverse, grid)
         for before, field in reversed(self._earlier):
             at = grid - np.float32(0.5)  # OpenCV counts from pixel centres
-            grid += cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            grid += cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
             grid = project(before, grid)
         return grid
 

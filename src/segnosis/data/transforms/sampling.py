@@ -48,7 +48,7 @@ def sample(
     mask = None if mask is None else _integer(mask, outside)
     lattice = _lattice(where)
     if lattice is not None and (fill != "reflect" or lattice.covers):
-        values = np.float32(0) if lattice.covers else _fill_values(image, fill)
+        values = np.zeros(1) if lattice.covers else _fill_values(image, fill)
         return lattice.take(image, values), None if mask is None else lattice.take(mask, np.asarray(outside))
 
     points = where.points() if where.inverse is None else None
@@ -216,7 +216,7 @@ def _warp(
     for first in range(0, image.shape[2], 4):
         part = np.ascontiguousarray(image[..., first : first + 4])
         if points is not None:
-            moved = cv2.remap(part, at, None, flag, **how)
+            moved = cv2.remap(part, at, None, flag, **how)  # type: ignore[call-overload]  # one map of (x, y) is all
         elif np.any(matrix[2] != (0, 0, 1)):
             moved = cv2.warpPerspective(part, matrix, (width, height), flags=flag | cv2.WARP_INVERSE_MAP, **how)
         else:
