@@ -18,8 +18,8 @@ def joint_augmentation(augment: Any) -> JointAugmentation | None:
 
     Args:
         augment: A callable of an image `(height, width, channels)` and a mask `(height, width)` or
-            `(height, width, channels)`; or a Keras layer, which gets both as `{"images", "segmentation_masks"}` if it can
-            take them, and else changes the image alone, as it does in the user's pipeline.
+            `(height, width, channels)`; or a Keras layer, which gets both as `{"images", "segmentation_masks"}` if it
+            can take them, and else changes the image alone, as it does in the user's pipeline.
 
     Example:
         >>> flip = joint_augmentation(lambda image, mask: (image[::-1], mask[::-1]))

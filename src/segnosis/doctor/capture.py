@@ -17,11 +17,11 @@ def build_case(model: keras.Model | None, train: Drawn, validation: Drawn | None
     """The case of this model on these batches.
 
     Args:
-        model: The model, built here on the first batch when it is not yet, as `fit` would; `None` when only data was given.
+        model: The model, built here on the first batch when it is not yet, as `fit` would; `None` without one.
         train: Batches of the training pipeline.
         validation: Batches of the validation pipeline.
-        given: Further fields of `Case`; `loss`, `optimizer`, `metrics`, `num_classes` and `ignore_class` that are `None`
-            are read from the model.
+        given: Further fields of `Case`. A `loss`, `optimizer`, `metrics`, `num_classes` or `ignore_class` of `None` is
+            read from the model.
 
     Returns:
         The case. Errors met while drawing or building are in `extra`, as `pipeline_error` and `build_error`.
@@ -72,7 +72,7 @@ def ignore_class_of(loss: Any) -> int | None:
 
 
 def num_classes_of(model: keras.Model | None) -> int | None:
-    """Classes that the model's first output tells apart: its channels, two for one channel; `None` when it has no shape.
+    """Classes that the model's first output tells apart: its channels, two for one channel; `None` if unknown.
 
     Example:
         >>> num_classes_of(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")]))

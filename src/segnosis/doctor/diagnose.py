@@ -45,7 +45,8 @@ def diagnose(
     """Examine a model and its data, and say why it does not learn.
 
     Nothing given is changed: weights, optimizer, metrics, compiled state, random states and data sets are afterwards
-    what they were. A generator cannot be wound back: up to 256 samples are drawn from it and are gone, so pass a fresh one.
+    what they were. A generator cannot be wound back: what is drawn from it is gone (about 256 samples), so pass a
+    fresh one.
 
     Args:
         model: A built model; compiled, or with `loss` and `optimizer` below.
@@ -130,12 +131,12 @@ def _drawn(model: keras.Model, train: Any, validation: Any, seed: int) -> Iterab
 def _as_fit_takes(model: keras.Model, data: Any) -> tuple[Any, ...]:
     """`x`, or `x, y[, sample_weight]`; a data set of ours is fed at the size the model takes."""
     if _is_ours(data):
-        from segnosis import data as rooms
+        from segnosis.data.feed import feed
 
         shape = model.input_shape if isinstance(model.input_shape, tuple) else (None, None, None, None)
         stored = data[0].image.shape
         size = tuple(shape[axis] or -(-stored[axis - 1] // 32) * 32 for axis in (1, 2))
-        return (rooms.feed(data, batch_size=8, size=size, augment=None),)
+        return (feed(data, batch_size=8, size=size, augment=None),)
     if isinstance(data, tuple) and len(data) in (2, 3):
         return data
     return (data,)

@@ -20,7 +20,7 @@ def stored_pairs(raw: Any) -> Sequence[Pair] | FilePairs | None:
     """Pairs as they were before the user's pipeline.
 
     Args:
-        raw: `(images, masks)`: arrays or sequences of arrays of equal length, or sequences of file paths; `None` for none.
+        raw: `(images, masks)`: arrays, sequences of arrays, or sequences of file paths; `None` for none.
 
     Example:
         >>> pairs = stored_pairs((np.zeros((3, 8, 8, 1)), np.zeros((3, 8, 8), "uint8")))
@@ -76,7 +76,7 @@ class FilePairs:
 
 
 def _decode(path: Path) -> tuple[np.ndarray | None, str | None]:
-    """Array as stored: a palette image gives its indices, not its colours; arrays saved by numpy are read without pickle."""
+    """Array as stored, or why not: a palette image gives indices, not colours; numpy files are read without pickle."""
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False), None
