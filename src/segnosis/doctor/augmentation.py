@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from segnosis.doctor.batches import to_host
+from segnosis.doctor.random_state import to_host
 
 JointAugmentation = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

@@ -24,7 +24,7 @@ from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters.data_adapter_utils import check_data_cardinality
 
 from segnosis.doctor.case import Batch
-from segnosis.doctor.random_state import random_state_kept
+from segnosis.doctor.random_state import random_state_kept, to_host
 
 
 @dataclass(frozen=True)
@@ -131,18 +131,6 @@ def _take(source: Iterator[Any], limits: Limits, steps: int | None, items: list[
             break
         if time.perf_counter() - start >= limits.seconds:
             break
-
-
-def to_host(leaf: Any) -> np.ndarray:
-    """A numpy copy of an array or tensor of any backend: a pipeline that reuses its buffer cannot change it."""
-    if hasattr(leaf, "detach"):
-        leaf = leaf.detach().cpu()
-    if hasattr(leaf, "toarray"):
-        leaf = leaf.toarray()
-    try:
-        return np.array(leaf)
-    except (TypeError, ValueError, RuntimeError):
-        return keras.ops.convert_to_numpy(leaf).copy()
 
 
 def _is_arrays(x: Any, y: Any, sample_weight: Any) -> bool:

@@ -35,9 +35,17 @@ def random_state_kept(*holders: Any) -> Iterator[None]:
             back()
 
 
-def host_value(variable: keras.Variable) -> np.ndarray:
-    """A host copy of a variable; by way of a tensor, because numpy warns at TensorFlow's own variables."""
-    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable.value)).copy()
+def to_host(leaf: Any) -> np.ndarray:
+    """A numpy copy of an array, tensor or variable of any backend; later changes of the original do not reach it."""
+    if isinstance(leaf, keras.Variable):
+        leaf = leaf.value
+    if hasattr(leaf, "detach"):
+        leaf = leaf.detach().cpu()
+        if str(leaf.dtype) == "torch.bfloat16":  # numpy has none; float32 holds it exactly
+            leaf = leaf.float()
+    if hasattr(leaf, "toarray"):
+        leaf = leaf.toarray()
+    return np.asarray(leaf).copy()
 
 
 def _global_states() -> Iterator[_PutBack]:
@@ -49,7 +57,7 @@ def _global_states() -> Iterator[_PutBack]:
     if generator is None:
         yield lambda: global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
     else:
-        seed = host_value(generator.state)
+        seed = to_host(generator.state)
         yield lambda: generator.state.assign(seed)
     names = global_state.get_global_attribute("object_name_uids")
     saved = None if names is None else dict(names)
@@ -120,7 +128,7 @@ def _way_back(thing: Any) -> _PutBack | None:
 
         return put_bits_back
     if isinstance(thing, keras.random.SeedGenerator):
-        seed = host_value(thing.state)
+        seed = to_host(thing.state)
         return lambda: thing.state.assign(seed)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(thing, torch.Generator):

@@ -17,7 +17,7 @@ from keras.src import tree
 from keras.src.models.functional import Functional
 
 from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.random_state import host_value, random_state_kept
+from segnosis.doctor.random_state import to_host, random_state_kept
 
 _COMPILED = (
     "optimizer",
@@ -54,7 +54,7 @@ def untouched(model: keras.Model | None, optimizer: Any = None) -> Iterator[None
     """
     optimizers = [part for part in (getattr(model, "optimizer", None), optimizer) if hasattr(part, "variables")]
     variables = _all_variables(model, optimizers)
-    values = [host_value(variable) for variable in variables]
+    values = [to_host(variable) for variable in variables]
     attributes = [] if model is None else [(model, {name: model.__dict__.get(name, _MISSING) for name in _COMPILED})]
     parts = [(part, dict(part.__dict__)) for part in _compiled_parts(model)]
     layer_flags = [] if model is None else [(layer, layer._trainable) for layer in _flat_layers(model)]
@@ -140,7 +140,7 @@ def optimizer_copy(optimizer: Any, variables: Any = None) -> Any:
         if "learning_rate" in config:
             rate = optimizer._learning_rate
             is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
-            config["learning_rate"] = rate if is_schedule else float(host_value(rate))
+            config["learning_rate"] = rate if is_schedule else float(to_host(rate))
         copy = type(optimizer).from_config(config)
         if variables is not None:
             copy.build(variables)
