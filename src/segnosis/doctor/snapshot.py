@@ -17,7 +17,7 @@ from keras.src import tree
 from keras.src.models.functional import Functional
 
 from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.random_state import to_host, random_state_kept
+from segnosis.doctor.random_state import random_state_kept, to_host
 
 _COMPILED = (
     "optimizer",
