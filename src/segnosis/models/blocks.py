@@ -10,10 +10,12 @@ import keras
 from keras import KerasTensor, layers
 
 from segnosis.core.errors import ArgumentError, did_you_mean
+from segnosis.models.backbones import pyramid
+from segnosis.models.resize import pad_to_multiple
 
 UPSAMPLINGS = ("nearest", "bilinear", "transposed")
 NORMALIZATIONS = (None, "batch", "group")
-PREPROCESSINGS = (None, "rescale", "standardize")
+PREPROCESSINGS = (None, "backbone", "rescale", "standardize")
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,47 @@ class Recipe:
 
     def _drop(self, x: KerasTensor, name: str) -> KerasTensor:
         return layers.Dropout(self.dropout, name=name)(x) if self.dropout else x
+
+
+def encoder(
+    image: KerasTensor,
+    recipe: Recipe,
+    *,
+    width: int,
+    depth: int,
+    backbone: str | keras.Model | None = None,
+    preprocessing: str | layers.Layer | None = None,
+) -> list[KerasTensor | None]:
+    """Features at full resolution, half, a quarter, …: `depth` + 1 of them, `None` where a backbone has none.
+
+    Without a backbone, level k is the unit `encoder{k}` with `width * 2**(k - 1)` filters, max-pooled to the next one.
+    """
+    if backbone is not None:
+        own = preprocessing == "backbone"
+        x = pad_to_multiple(image if own else preprocess(image, preprocessing), 2**depth)
+        levels = pyramid(backbone, x, levels=depth, preprocessing=own)
+        if f"P{depth}" not in levels:
+            raise ArgumentError(
+                f"A network of depth {depth} needs the level P{depth} of its backbone.",
+                received={"levels": sorted(levels)},
+                cure="Lower `depth` to the coarsest level that the backbone has.",
+            )
+        return [None, *(levels.get(f"P{level}") for level in range(1, depth + 1))]
+    x = pad_to_multiple(preprocess(image, preprocessing), 2**depth)
+    features: list[KerasTensor | None] = []
+    for level in range(1, depth + 2):
+        if features:
+            x = layers.MaxPooling2D(2, name=f"encoder{level - 1}_pool")(x)
+        x = recipe.unit(x, width * 2 ** (level - 1), f"encoder{level}")
+        features.append(x)
+    return features
+
+
+def check_depth(depth: int | None, backbone: str | keras.Model | None) -> int:
+    """`depth`, or where it is `None` what suits: 4 halvings, with a backbone all its 5."""
+    depth = (4 if backbone is None else 5) if depth is None else depth
+    check_count("depth", depth, **({} if backbone is None else {"least": 2, "most": 5}))
+    return depth
 
 
 def preprocess(x: KerasTensor, preprocessing: str | layers.Layer | None) -> KerasTensor:

@@ -62,9 +62,9 @@ def freeze(model: keras.Model, *which: Which) -> Changed:
         >>> import segnosis as sg
         >>> model = sg.models.unet((32, 32, 1), num_classes=2, width=4, depth=2)
         >>> print(sg.models.freeze(model, "encoder"))
-        Frozen 8 layers with 1,140 weights; 6,458 of 7,710 (84%) are trainable now.
+        Frozen 12 layers with 4,724 weights; 2,938 of 7,710 (38%) are trainable now.
         >>> print(sg.models.unfreeze(model, "encoder", last=2))
-        Unfrozen 2 layers with 608 weights; 7,050 of 7,710 (91%) are trainable now.
+        Unfrozen 2 layers with 2,368 weights; 5,274 of 7,710 (68%) are trainable now.
     """
     return _change(model, "Frozen", _matching(model, which), trainable=False)
 
@@ -89,7 +89,7 @@ def unfreeze(model: keras.Model, *which: Which, last: int | None = None, keep_st
         >>> model = sg.models.unet((32, 32, 1), num_classes=2, width=4, depth=2)
         >>> _ = sg.models.freeze(model, "encoder")
         >>> sg.models.unfreeze(model, "encoder", last=2, keep_statistics=True).layers
-        ('encoder2_conv2',)
+        ('encoder3_conv2',)
     """
     if last is not None and (isinstance(last, bool) or not isinstance(last, int) or last < 1):
         raise ArgumentError(
@@ -105,7 +105,7 @@ def unfreeze(model: keras.Model, *which: Which, last: int | None = None, keep_st
 
 
 def leaves(model: keras.Model, above: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Every layer of `model` and of the models nested in it, with its path `nested/layer`, in the order of the graph."""
+    """Layers of `model` and of the models nested in it, with their path `nested/layer`, in the order of the graph."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from leaves(layer, f"{above}{layer.name}/")

@@ -8,14 +8,15 @@ import keras
 
 from segnosis.core.errors import ArgumentError
 from segnosis.models.blocks import check_count
+from segnosis.models.freeze import leaves
 
 
 def prune(model: keras.Model, depth: int) -> keras.Model:
     """The network of `depth` levels inside a U-Net++ that was built with `deep_supervision=True`.
 
     Its logits equal output `depth` of the whole network, at a fraction of the work: nothing that the head of that
-    depth does not see is computed. Layers and weights are shared with `model`, not copied; save the result for a file
-    of its own. A U-Net++ at the end of another model, behind preprocessing say, is found.
+    depth does not see is kept, a backbone's coarser levels neither. Weights are copied, so that training the result
+    leaves `model` as it is. A U-Net++ at the end of another model, behind preprocessing say, is found.
 
     Args:
         model: A U-Net++ with one head per depth.
@@ -41,7 +42,7 @@ def prune(model: keras.Model, depth: int) -> keras.Model:
             cure="Build it with `unet_plus_plus(..., deep_supervision=True)`.",
         )
     check_count("depth", depth, most=count)
-    return keras.Model(model.inputs, _output(model, depth), name=f"{model.name}_depth{depth}")
+    return _copy(_cut(model, depth), depth)
 
 
 def _heads(model: keras.Model) -> int:
@@ -57,11 +58,33 @@ def _innermost(model: keras.Model) -> keras.Model:
     return _innermost(last) if isinstance(last, keras.Model) else model
 
 
-def _output(model: keras.Model, depth: int) -> keras.KerasTensor:
-    """The tensor of that depth. A nested network is pruned and called anew, or all of it would still be computed."""
+def _cut(model: keras.Model, depth: int) -> keras.Model:
+    """What leads to the output of that depth, on the layers of `model` themselves."""
     output = model.outputs[depth - 1]
     nested, call, _ = output._keras_history
-    if not isinstance(nested, keras.Model):
-        return output
-    given = nested._inbound_nodes[call].input_tensors
-    return prune(nested, depth)(given if len(given) > 1 else given[0])
+    if isinstance(nested, keras.Model):
+        # Cut inside and called anew, or all of it would still be computed.
+        output = _cut(nested, depth)(*nested._inbound_nodes[call].input_tensors)
+    return keras.Model(model.inputs, output, name=f"{model.name}_depth{depth}")
+
+
+def _copy(cut: keras.Model, depth: int) -> keras.Model:
+    """`cut` with layers of its own, and of its backbone only the levels down to `depth`."""
+
+    def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return _copy(_levels(layer, depth) if isinstance(layer.output, dict) else layer, depth)
+        return type(layer).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(cut, clone_function=copied)
+    sources = dict(leaves(cut))
+    for path, layer in leaves(copy):
+        if layer.weights:
+            layer.set_weights(sources[path].get_weights())
+    return copy
+
+
+def _levels(backbone: keras.Model, depth: int) -> keras.Model:
+    """`backbone` down to level `P{depth}`; the levels left keep their order, by which Keras matches outputs."""
+    kept = {name: level for name, level in backbone.output.items() if int(name[1:]) <= depth}
+    return keras.Model(backbone.inputs, kept, name=backbone.name)

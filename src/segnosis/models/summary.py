@@ -22,22 +22,22 @@ def trainable_summary(model: keras.Model) -> str:
         >>> model = sg.models.unet((32, 32, 1), num_classes=2, width=4, depth=1)
         >>> _ = sg.models.freeze(model, "encoder")
         >>> print(sg.models.trainable_summary(model))
-        layer             kind                trainable  frozen  statistics
-        encoder1_conv1    Conv2D                      –      36
-        encoder1_norm1    BatchNormalization          –       8    8 stored
-        encoder1_conv2    Conv2D                      –     144
-        encoder1_norm2    BatchNormalization          –       8    8 stored
-        bottleneck_conv1  Conv2D                    288       –
-        bottleneck_norm1  BatchNormalization         16       –   16 moving
-        bottleneck_conv2  Conv2D                    576       –
-        bottleneck_norm2  BatchNormalization         16       –   16 moving
-        decoder1_conv1    Conv2D                    432       –
-        decoder1_norm1    BatchNormalization          8       –    8 moving
-        decoder1_conv2    Conv2D                    144       –
-        decoder1_norm2    BatchNormalization          8       –    8 moving
-        head              Conv2D                     10       –
-        ───────────────────────────────────────────────────────────────────
-        all                                       1,498     196          64
+        layer           kind                trainable  frozen  statistics
+        encoder1_conv1  Conv2D                      –      36
+        encoder1_norm1  BatchNormalization          –       8    8 stored
+        encoder1_conv2  Conv2D                      –     144
+        encoder1_norm2  BatchNormalization          –       8    8 stored
+        encoder2_conv1  Conv2D                      –     288
+        encoder2_norm1  BatchNormalization          –      16   16 stored
+        encoder2_conv2  Conv2D                      –     576
+        encoder2_norm2  BatchNormalization          –      16   16 stored
+        decoder1_conv1  Conv2D                    432       –
+        decoder1_norm1  BatchNormalization          8       –    8 moving
+        decoder1_conv2  Conv2D                    144       –
+        decoder1_norm2  BatchNormalization          8       –    8 moving
+        head            Conv2D                     10       –
+        ─────────────────────────────────────────────────────────────────
+        all                                       602   1,092          64
     """
     rows = [("layer", "kind", "trainable", "frozen", "statistics")]
     for path, layer in leaves(model):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from segnosis.models.blocks import Recipe, check_count, check_shape, preprocess
-from segnosis.models.resize import crop_like, pad_to_multiple
+from segnosis.models.blocks import Recipe, check_count, check_depth, check_shape, encoder
+from segnosis.models.resize import crop_like
 
 
 def unet(
@@ -13,34 +13,38 @@ def unet(
     num_classes: int,
     *,
     width: int = 32,
-    depth: int = 4,
+    depth: int | None = None,
     upsampling: str = "nearest",
     normalization: str | None = "batch",
     dropout: float = 0.0,
     l2: float = 0.0,
     residual: bool = False,
     activation: str = "relu",
-    preprocessing: str | keras.layers.Layer | None = None,
+    backbone: str | keras.Model | None = None,
+    preprocessing: str | keras.layers.Layer | None = "backbone",
 ) -> keras.Model:
     """Build a U-Net that emits float32 logits, `(batch, height, width, num_classes)`.
 
-    Layers are named after their place: `encoder1_conv1` … `encoder{depth}_conv2`, `bottleneck_conv1`, `decoder2_up`,
-    `decoder1_conv2`, `head`; level 1 has the full resolution.
+    Layers are named after their place: `encoder1_conv1`, `encoder1_pool`, … `encoder{depth + 1}_conv2` at the bottom,
+    `decoder2_up`, `decoder1_conv2`, … `head`; level 1 has the full resolution.
 
     Args:
         input_shape: `(height, width, channels)`. A fixed side must be divisible by `2**depth`; a side given as `None`
             takes any length: it is mirrored up to a multiple inside the network, and the logits are cropped back.
         num_classes: Number of classes, background included.
         width: Filters of the first level; each level below has twice as many.
-        depth: How often the image is halved.
+        depth: How often the image is halved; `None` is 4, or all 5 levels of a backbone.
         upsampling: `"nearest"`, `"bilinear"` or `"transposed"` (a learned 2×2 transposed convolution).
         normalization: `None`, `"batch"` or `"group"`, between each convolution and its activation.
         dropout: Share of units dropped after each convolution.
         l2: L2 factor on every kernel.
         residual: Add each unit's input to its output.
         activation: Any activation that Keras knows by name.
-        preprocessing: `None`, `"rescale"` (divide by 255), `"standardize"` (each image to mean 0, deviation 1) or any
-            layer; it becomes the first of the model, which then takes raw pixel values.
+        backbone: A name among `segnosis.models.backbones.names()`, or a Keras model with `pyramid_outputs`, to encode
+            with: one nested model, `model.get_layer("backbone")`, at strides 2, 4, …; nothing is skipped at full size.
+        preprocessing: The first layer, for a model that takes raw pixel values. `"backbone"`: what the backbone's
+            published weights expect, none without a backbone; `"rescale"`: divide by 255; `"standardize"`: each
+            image to mean 0, deviation 1; any Keras layer; or `None`.
 
     Raises:
         ArgumentError: An argument that cannot work, with the value that does.
@@ -58,26 +62,21 @@ def unet(
     Reference:
         Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation. MICCAI 2015.
     """
-    check_count("depth", depth)
+    depth = check_depth(depth, backbone)
     check_count("width", width)
     check_count("num_classes", num_classes)
     recipe = Recipe(upsampling, normalization, activation, dropout, l2, residual)
     image = keras.Input(check_shape("unet", input_shape, halvings=depth), name="image")
-    x = pad_to_multiple(preprocess(image, preprocessing), 2**depth)
 
     # Encoder
-    skips = []
-    for level in range(1, depth + 1):
-        x = recipe.unit(x, width * 2 ** (level - 1), f"encoder{level}")
-        skips.append(x)
-        x = keras.layers.MaxPooling2D(2, name=f"encoder{level}_pool")(x)
-    x = recipe.unit(x, width * 2**depth, "bottleneck")
+    *skips, x = encoder(image, recipe, width=width, depth=depth, backbone=backbone, preprocessing=preprocessing)
 
     # Decoder
     for level in range(depth, 0, -1):
-        filters = width * 2 ** (level - 1)
+        filters, skip = width * 2 ** (level - 1), skips[level - 1]
         x = recipe.up(x, filters, f"decoder{level}_up")
-        x = keras.layers.Concatenate(name=f"decoder{level}_concat")([skips[level - 1], x])
+        if skip is not None:
+            x = keras.layers.Concatenate(name=f"decoder{level}_concat")([skip, x])
         x = recipe.unit(x, filters, f"decoder{level}")
 
     # Head
