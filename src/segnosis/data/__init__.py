@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from segnosis.data.split import split
 
 
-class _Functions(type(importlib)):  # type: ignore[misc]
+class _Functions(ModuleType):
     """The package, on which `open` is the function even after its module `open.py` was imported."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -34,7 +36,7 @@ class _Functions(type(importlib)):  # type: ignore[misc]
         return getattr(importlib.import_module(where), name) if where else super().__getattribute__(name)
 
 
-importlib.import_module("sys").modules[__name__].__class__ = _Functions
+sys.modules[__name__].__class__ = _Functions
 
 
 def __dir__() -> list[str]:

@@ -64,7 +64,7 @@ class Source:
 
         self.__dict__.update(state)
         self._lock = threading.RLock()
-        self.reader = discovery.load("segnosis.data.readers", state["reader"])  # type: ignore[assignment]
+        self.reader = discovery.load("segnosis.data.readers", state["reader"])
 
     @cached_property
     def offsets(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,27 +14,11 @@ import numpy as np
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
 from segnosis.data.dataset import Dataset, harmonise
+from segnosis.data.intensities import Channel, Intensities, short
 from segnosis.data.labels import IGNORE, LabelScheme
 from segnosis.data.scan import Progress, scan
 
-_RESERVOIR = 200_000  # pixels kept per channel for percentiles
-_PER_IMAGE = 512  # pixels taken from each image
 _OBJECT_IMAGES = 200  # images whose objects are counted
-
-
-@dataclass(frozen=True)
-class Channel:
-    """Intensities of one image channel, over all pixels and over foreground pixels (`None` where there is none)."""
-
-    mean: float
-    std: float
-    min: float
-    max: float
-    p005: float
-    median: float
-    p995: float
-    foreground_mean: float | None = None
-    foreground_std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,15 +111,12 @@ class FingerprintScan:
     def __init__(self, data: Dataset) -> None:
         self.data, self.spec = data, data.spec
         self._scheme: LabelScheme = data.scheme
-        count, classes = self.spec.channels, self.spec.num_classes
+        classes = self.spec.num_classes
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._groups: set[int] = set()
         self._splits: Counter[str] = Counter()
         self._unreadable: list[str] = []
-        self._moments = np.zeros((2, 3, count))  # all, foreground × number, sum, sum of squares
-        self._low, self._high = np.full(count, np.inf), np.full(count, -np.inf)
-        self._kept: list[np.ndarray] = []
-        self._every, self._kept_pixels = 1, 0
+        self._intensities = Intensities(self.spec.channels, self.spec.dtype)
         self._pixels, self._images = np.zeros(256, np.int64), np.zeros(classes, np.int64)
         self._empty = self._samples = 0
         self._objects = _Objects(classes, max(1, len(data) // _OBJECT_IMAGES))
@@ -144,7 +126,7 @@ class FingerprintScan:
         if pair.image is None or pair.mask is None or pair.image.shape[:2] != pair.mask.shape[:2]:
             return self._leave_out(pair.id)
         try:
-            image = harmonise(pair.image, self.spec.channels, self.spec.dtype, pair.image_file or pair.id)
+            image = harmonise(pair.image, self.spec.channels, self.spec.dtype, pair.image_file or Path(pair.id))
             mask = self._scheme.decode(pair.mask)
         except ValueError:  # other channels, or a colour mask among indices: the checks tell of it
             return self._leave_out(pair.id)
@@ -159,7 +141,7 @@ class FingerprintScan:
         self._images += present
         self._empty += not present[1:].any()
         self._objects.add(mask, np.flatnonzero(present[1:]) + 1)
-        self._intensities(image, mask, zlib.crc32(pair.id.encode()))
+        self._intensities.add(image, (mask > 0) & (mask != IGNORE), zlib.crc32(pair.id.encode()))
         return None
 
     def result(self) -> Fingerprint:
@@ -175,69 +157,26 @@ class FingerprintScan:
             height=_spread(sizes, 0),
             width=_spread(sizes, 1),
             sizes={f"{h}x{w}": n for (h, w), n in self._sizes.most_common(20)},
-            channels=self._channels(),
+            channels=self._intensities.result(),
             classes=tuple(self._class(k, valid) for k in range(self.spec.num_classes)),
-            ignored_share=_round(ignored / max(valid + ignored, 1)),
-            empty_share=_round(self._empty / max(self._samples, 1)),
-            mostly=self._mostly(),
+            ignored_share=short(ignored / max(valid + ignored, 1)),
+            empty_share=short(self._empty / max(self._samples, 1)),
+            mostly=self._intensities.mostly(),
             unreadable=tuple(self._unreadable),
             splits=dict(self._splits),
-            spacing=None if not spacing else tuple(_round(float(v)) for v in np.quantile(spacing, (0, 0.5, 1))),  # type: ignore[arg-type]
+            spacing=None if not spacing else tuple(short(float(v)) for v in np.quantile(spacing, (0, 0.5, 1))),  # type: ignore[arg-type]
         )
 
     def _leave_out(self, id: str) -> None:
         if len(self._unreadable) < 100:
             self._unreadable.append(id)
 
-    def _intensities(self, image: np.ndarray, mask: np.ndarray, seed: int) -> None:
-        flat = image.reshape(-1, image.shape[2])
-        finite = flat if image.dtype == np.uint8 else flat[np.isfinite(flat).all(axis=1)]
-        if len(finite) == 0:
-            return
-        self._low, self._high = np.minimum(self._low, finite.min(axis=0)), np.maximum(self._high, finite.max(axis=0))
-        wide = finite.astype(np.float32)
-        total = wide.sum(axis=0, dtype=np.float64)
-        squares = np.einsum("ij,ij->j", wide, wide, dtype=np.float64)
-        self._moments[0] += np.stack([np.full(len(total), len(wide)), total, squares])
-        inside = flat[(mask.ravel() > 0) & (mask.ravel() != IGNORE)]
-        if len(inside) and len(finite) == len(flat):
-            wide = inside.astype(np.float32)
-            squares = np.einsum("ij,ij->j", wide, wide, dtype=np.float64)
-            self._moments[1] += np.stack([np.full(len(total), len(wide)), wide.sum(axis=0, dtype=np.float64), squares])
-        if self._samples % self._every == 0:
-            picked = np.random.default_rng(seed).integers(0, len(finite), _PER_IMAGE)
-            self._kept.append(finite[picked].astype(np.float32))
-            self._kept_pixels += _PER_IMAGE
-            if self._kept_pixels > _RESERVOIR:  # keep every second image from here on
-                self._kept, self._every = self._kept[::2], 2 * self._every
-                self._kept_pixels = sum(map(len, self._kept))
-
-    def _channels(self) -> tuple[Channel, ...]:
-        if not self._kept:
-            return ()
-        quantiles = np.quantile(np.concatenate(self._kept), (0.005, 0.5, 0.995), axis=0)
-        out = []
-        for k in range(self.spec.channels):
-            mean, std = _mean_std(*self._moments[0, :, k])
-            inside = _mean_std(*self._moments[1, :, k]) if self._moments[1, 0, k] else (None, None)
-            numbers = (mean, std, self._low[k], self._high[k], *quantiles[:, k])
-            out.append(Channel(*(_round(float(v)) for v in numbers), *(v if v is None else _round(v) for v in inside)))
-        return tuple(out)
-
     def _class(self, k: int, valid: int) -> ClassFacts:
         per_image, area = self._objects.of(k)
         pixels = int(self._pixels[k])
         return ClassFacts(
-            self.spec.class_names[k], pixels, _round(pixels / max(valid, 1)), int(self._images[k]), per_image, area
+            self.spec.class_names[k], pixels, short(pixels / max(valid, 1)), int(self._images[k]), per_image, area
         )
-
-    def _mostly(self) -> str:
-        if not self._kept:
-            return "mixed"
-        pixels = np.concatenate(self._kept).mean(axis=1)
-        low, high = np.quantile(pixels, (0.005, 0.995))
-        place = float(np.mean((pixels - low) / (high - low))) if high > low else 0.5
-        return "dark" if place < 0.35 else "bright" if place > 0.65 else "mixed"
 
 
 class _Objects:
@@ -263,7 +202,7 @@ class _Objects:
         if not self.counts[k]:
             return None, None
         low, middle, high = (float(v) for v in np.quantile(self.areas[k], (0.1, 0.5, 0.9)))
-        return _round(float(np.mean(self.counts[k]))), (low, middle, high)
+        return short(float(np.mean(self.counts[k]))), (low, middle, high)
 
 
 def fingerprint(data: Dataset, *, progress: Progress | None = None) -> Fingerprint:
@@ -291,12 +230,3 @@ def fingerprint(data: Dataset, *, progress: Progress | None = None) -> Fingerpri
 def _spread(sizes: Counter[tuple[int, int]], axis: int) -> tuple[int, int, int]:
     values = np.repeat([size[axis] for size in sizes], list(sizes.values()))
     return int(values.min()), int(np.median(values)), int(values.max())
-
-
-def _mean_std(number: float, total: float, squares: float) -> tuple[float, float]:
-    mean = total / number
-    return float(mean), float(np.sqrt(max(squares / number - mean * mean, 0.0)))
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.6g}")

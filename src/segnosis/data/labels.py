@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -283,7 +284,7 @@ def _instances(counts: Counts, pixels: Mapping[int, int]) -> bool:
     if len(values) < 30 or values != list(range(1, len(values) + 1)) or counts.files < 2:
         return False
     images = [counts.images[value] for value in values]
-    return images[0] >= 0.8 * counts.files and all(a >= b for a, b in zip(images, images[1:], strict=False))
+    return images[0] >= 0.8 * counts.files and all(a >= b for a, b in pairwise(images))
 
 
 def _is_void(levels: Sequence[int]) -> bool:

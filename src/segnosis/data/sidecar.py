@@ -1,4 +1,4 @@
-"""Class names from a file beside the data: lists of names, colour tables and JSON label maps in their customary forms."""
+"""Class names from a file beside the data: lists of names, colour tables, JSON label maps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAPS = (
 
 
 def names(folder: Folder, files: Iterable[str]) -> dict[int, str]:
-    """Stored value, or packed colour, → name, from the first customary file that can be read; empty when there is none."""
+    """Stored value, or packed colour, → name, from the first customary file that can be read; else empty."""
     known = sorted(files, key=lambda path: (path.count("/"), path))
     for path in known:
         name = path.rsplit("/", 1)[-1].lower()

@@ -99,7 +99,7 @@ def split(data: Dataset, *, seed: int = 0, fractions: tuple[float, float, float]
 
 
 def _own(data: Dataset, members: dict[str, list[int]]) -> dict[str, list[str]]:
-    """Split → groups, by the layout; a group its layout puts into two parts is told by DAT005 and stays with the first."""
+    """Split → groups, by the layout; a group in two parts is DAT005's to tell, and stays with the first."""
     split_of = {id: name for name, ids in data.splits.items() for id in ids}
     if len(data.splits) < 2 or "train" not in data.splits:
         return {}

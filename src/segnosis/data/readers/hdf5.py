@@ -1,6 +1,7 @@
-"""HDF5 files with an `image` and a `label` in each: every plane is a sample; the group is the patient in the file's name.
+"""HDF5 files with an `image` and a `label` in each: every plane is a sample, grouped by patient.
 
-A file may hold one plane, one volume `(planes, height, width)` or a stack of colour images `(planes, height, width, channels)`.
+The patient is told by the file's name. A file may hold one plane, one volume `(planes, height, width)` or a stack of
+colour images `(planes, height, width, channels)`.
 Links to other files, external and virtual storage are refused.
 """
 
@@ -84,7 +85,7 @@ def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
     """Channels and dtype of the image data set."""
     path = root / entry.image_file
     with _open(path) as file:
-        image = file[_roles(file)[0]]  # type: ignore[index]
+        image = file[_roles(file)[0] or ""]
         rank = len(image.shape) - bool(entry.slices)
         return (int(image.shape[-1]) if rank == 3 else 1), "uint8" if image.dtype == np.uint8 else "float32"
 
@@ -94,7 +95,7 @@ def image_planes(root: Path, file: str) -> int:
     try:
         with _open(root / file) as data:
             image = _roles(data)[0]
-            shape = data[image].shape if image else ()
+            shape: tuple[int, ...] = data[image].shape if image else ()
             return int(shape[0]) if len(shape) == 4 or (len(shape) == 3 and shape[2] > 4) else 0
     except DataError:
         return 0
@@ -194,7 +195,7 @@ def _read(path: Path, role: int, k: int | None, slices: int) -> np.ndarray:
 
 
 def _planes(path: Path) -> int:
-    """Planes of the mask; 0 for a single plane or a file that cannot be read, so that the error is told when it is read."""
+    """Planes of the mask; 0 for a single plane, or for a file that cannot be read: the reading tells the error."""
     try:
         with _open(path) as file:
             mask = _roles(file)[1]

@@ -1,7 +1,7 @@
-"""Plane images with masks of the same name: in parallel folders (`images/` and `masks/`), or beside each other (`a.png`, `a_mask.png`).
+"""Plane images with masks of the same name, in parallel folders (`images/`, `masks/`) or side by side (`a_mask.png`).
 
-Folders and files may be named in the field's many ways; what was paired with what is said in `saw`. Splits are taken from
-folders named `train`, `val` and `test`.
+Folders and files may be named in the field's many ways; what was paired with what is said in `saw`. Splits are taken
+from folders named `train`, `val` and `test`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from segnosis.data.readers.naming import (
 )
 
 PRIORITY = 90
-LOOKS_FOR = "parallel folders such as `images/` and `masks/` (or `label/`, `gt/`, `annotations/`, …), or files `a.png` with `a_mask.png`"
+LOOKS_FOR = (
+    "parallel folders like `images/` and `masks/` (`label/`, `gt/`, `annotations/`, …), or `a.png` with `a_mask.png`"
+)
 
 
 @dataclass

@@ -32,7 +32,7 @@ def decode(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
             orientation = (
                 image.getexif().get(0x0112, 1) if image.format in ("JPEG", "TIFF", "WEBP", "PNG", "MPO") else 1
             )
-            upright = image
+            upright: Image.Image = image
             if orientation in range(2, 9):
                 turned = orientation in (5, 6, 7, 8)
                 stored = (image.height, image.width)
@@ -56,7 +56,7 @@ def decode(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
 
 
 def decode_colour(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
-    """`decode` for pictures: palettes become colours, an alpha channel that hides nothing is still left to the caller."""
+    """`decode` for pictures: palettes become colours; an alpha channel is kept."""
     from PIL import Image
 
     if path.suffix.lower() in (".png", ".gif", ".bmp", ".tif", ".tiff"):

@@ -1,4 +1,4 @@
-"""One folder a sample, with one mask file per object: `<id>/images/<id>.png` and `<id>/masks/*.png` (Data Science Bowl 2018).
+"""One folder a sample, one mask file per object: `<id>/images/<id>.png`, `<id>/masks/*.png` (Data Science Bowl 2018).
 
 The masks of a sample are united: a pixel is what any of its objects says it is.
 """
@@ -26,7 +26,9 @@ def recognise(folder: Folder) -> str | None:
         return None
     image, mask = found[0][1].rsplit("/", 2)[-2], found[0][2].rsplit("/", 1)[-1]
     masks = sum(len(folder.files.get(row[2], ())) for row in found)
-    return f"{len(found)} sample folders, each with `{image}/` (one image) and `{mask}/` ({masks} masks of single objects, united)"
+    return (
+        f"{len(found)} sample folders, each with one image in `{image}/`; {masks} masks of objects in `{mask}/`, united"
+    )
 
 
 def index(folder: Folder) -> Index:

@@ -7,12 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-IMAGE_WORDS = frozenset(
-    ["image", "images", "img", "imgs", "im", "imgraw", "input", "inputs", "original", "originals", "orig", "raw", "photo", "photos", "picture", "pictures", "rgb", "jpeg", "jpegs", "still", "stills", "frame", "frames", "scan", "scans", "sat", "satellite", "volume", "volumes", "vol", "imaging", "x", "leftimg", "bit"]
-)
-MASK_WORDS = frozenset(
-    ["mask", "masks", "label", "labels", "labeled", "labelled", "labelmap", "gt", "gts", "groundtruth", "truth", "ground", "annotation", "annotations", "annot", "annots", "anno", "annos", "seg", "segs", "segm", "segment", "segmentation", "segmentations", "target", "targets", "manual", "trimap", "trimaps", "matte", "mattes", "labelids", "labeltrainids", "y", "ho", "l", "p"]
-)
+# fmt: off
+IMAGE_WORDS = frozenset({
+    "image", "images", "img", "imgs", "im", "imgraw", "input", "inputs", "original", "originals", "orig", "raw",
+    "photo", "photos", "picture", "pictures", "rgb", "jpeg", "jpegs", "still", "stills", "frame", "frames", "scan",
+    "scans", "sat", "satellite", "volume", "volumes", "vol", "imaging", "x", "leftimg", "bit",
+})
+# fmt: on
+# fmt: off
+MASK_WORDS = frozenset({
+    "mask", "masks", "label", "labels", "labeled", "labelled", "labelmap", "gt", "gts", "groundtruth", "truth",
+    "ground", "annotation", "annotations", "annot", "annots", "anno", "annos", "seg", "segs", "segm", "segment",
+    "segmentation", "segmentations", "target", "targets", "manual", "trimap", "trimaps", "matte", "mattes",
+    "labelids", "labeltrainids", "y", "ho", "l", "p",
+})
+# fmt: on
 # One or two letters mean a mask behind a name (`0001_L.png`), never as a folder or in front.
 _ONLY_BEHIND = {"l", "p", "ho", "ground", "y", "x", "bit", "vol", "frame", "scan"}
 _SPLITS = {
@@ -21,15 +30,20 @@ _SPLITS = {
     "test": "test", "testing": "test", "ts": "test", "tst": "test",
 }  # fmt: skip
 # Masks of something else than the wanted classes, or drawn to be looked at: never chosen while another fits.
-DEMOTED = frozenset(
-    ["color", "colour", "colors", "colours", "colored", "coloured", "instance", "instances", "instanceids", "vis", "visual", "visualization", "overlay", "overlays", "boundary", "boundaries", "edge", "edges", "contour", "contours", "skeleton", "fov", "border", "borders", "object", "preview", "depth", "weight", "weights", "distance", "prediction", "predictions", "pred", "preds", "polygons"]
-)
+# fmt: off
+DEMOTED = frozenset({
+    "color", "colour", "colors", "colours", "colored", "coloured", "instance", "instances", "instanceids", "vis",
+    "visual", "visualization", "overlay", "overlays", "boundary", "boundaries", "edge", "edges", "contour",
+    "contours", "skeleton", "fov", "border", "borders", "object", "preview", "depth", "weight", "weights", "distance",
+    "prediction", "predictions", "pred", "preds", "polygons",
+})
+# fmt: on
 _PREFERRED = ("manual", "groundtruth", "truth", "gt", "annotation", "annotations", "labelids", "label", "labels")
 _GROUP_WORDS = r"patient|pat|subject|subj|sub|case|person|volunteer|volume|vol|study|slide|video|vid|sequence|seq|scene"
 _GROUP = re.compile(rf"(?:^|[_\-. /])((?:{_GROUP_WORDS})[_\- ]?[a-z]{{0,3}}\d+[a-z]?)(?![a-z0-9])", re.I)
 _PREFIX = re.compile(r"^(.*?\d.*?)(?:[_\- .](?:x|y|z|s|f|t|slice|frame|tile|patch|crop|img|r|c)?[_\-]?\d{1,4})+$", re.I)
 _VOLUME_TAIL = re.compile(
-    r"(?:[_\-. ](?:ed|es|sa|la|sax|lax|4d|3d|cine|lge|frame[_\-]?\d+|slice[_\-]?\d+|phase[_\-]?\d+|time[_\-]?\d+|t\d+|0000))+$",
+    r"(?:[_\-. ](?:ed|es|sa|la|sax|lax|4d|3d|cine|lge|t\d+|0000|(?:frame|slice|phase|time)[_\-]?\d+))+$",
     re.I,
 )
 
@@ -187,7 +201,7 @@ def groups_of(ids: Sequence[str], folders: Iterable[str]) -> tuple[list[str], st
         return words, {"pat": "patient", "sub": "subject", "subj": "subject", "vid": "video", "seq": "sequence"}.get(
             kind[0] if kind else "", kind[0] if kind else "name"
         )
-    places = [folder for folder in folders]
+    places = list(folders)
     distinct = {place for place in places if place}
     if len(places) == len(ids) and all(places) and _worth(places, 2):
         numbered = sum(any(char.isdigit() for char in place) for place in distinct)

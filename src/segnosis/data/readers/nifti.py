@@ -1,7 +1,8 @@
 """NIfTI volumes: `*.nii.gz` with masks beside them (`_gt`, `_seg`, …) or in `labelsTr/`; every plane is a sample.
 
 A volume's planes run along its slice axis, the one of the widest spacing. A plane is stored transposed, rows along the
-second axis in plane, so that it is read without a copy. The group is the patient, the volume's name without phase and frame.
+second axis in plane, so that it is read without a copy. The group is the patient: the volume's
+name without phase and frame.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def recognise(folder: Folder) -> str | None:
     pairs, alone = _pairs(folder)
     if not pairs:
         return None
-    saw = f"{len(pairs)} NIfTI volumes paired with their masks by name, `{_last(_first(pairs[0][0]))}` with `{_last(pairs[0][1])}`"
+    image, mask = _last(_first(pairs[0][0])), _last(pairs[0][1])
+    saw = f"{len(pairs)} NIfTI volumes paired with their masks by name, `{image}` with `{mask}`"
     return saw + (f"; {alone} volumes without mask are left out" if alone else "")
 
 
@@ -42,7 +44,8 @@ def index(folder: Folder) -> Index:
     for image, mask, name, split in pairs:
         rows.append(Entry(image, mask, name, volume_group(name.rsplit("/", 1)[-1]), split, _planes(folder.root / mask)))
     names, ignore = _dataset_json(folder)
-    saw = f"{recognise(folder)}; {sum(max(row.slices, 1) for row in rows)} planes of {len({r.group for r in rows})} patients"
+    planes, patients = sum(max(row.slices, 1) for row in rows), len({row.group for row in rows})
+    saw = f"{recognise(folder)}; {planes} planes of {patients} patients"
     return Index(
         ordered(rows),
         saw,
@@ -118,7 +121,7 @@ def affine(root: Path, entry: Entry) -> np.ndarray:
 
 
 def write_mask(path: Path, planes: np.ndarray, like: Path) -> Path:
-    """Write predicted planes `(planes, height, width)` as a volume on the grid of `like`: same shape, affine, spacing."""
+    """Write predicted planes `(planes, height, width)` as a volume on the grid of `like`: same shape and affine."""
     import nibabel
 
     source = _header(like)
@@ -169,7 +172,7 @@ def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, 
         stem = path_id(path).rsplit("/", 1)[-1]
         key, role = key_of(stem)
         places = where.split("/") if where else []
-        place = next((found for part in reversed(places) if (found := role_of_folder(part))), None)
+        place = next((told for part in reversed(places) if (told := role_of_folder(part))), None)
         if (
             place
         ):  # `imagesTr/x_0000.nii.gz`, `labelsTr/x.nii.gz`: the folder tells the role, and is not part of the key
@@ -202,7 +205,7 @@ def _header(path: Path) -> Any:
     import nibabel
 
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         shape = tuple(int(size) for size in image.shape)
     except Exception as error:  # nibabel raises whatever a damaged header leads to
         raise _broken(path, error) from error

@@ -15,9 +15,12 @@ from segnosis.data.readers.base import Entry, Folder, Index, Truth, example_mask
 
 PRIORITY = 20
 LOOKS_FOR = "a VOC devkit: `JPEGImages/`, `SegmentationClass/`, lists in `ImageSets/Segmentation/*.txt`"
-CLASS_NAMES = tuple(
-    ["background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
+# fmt: off
+CLASS_NAMES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )
+# fmt: on
 _MASKS = ("SegmentationClassAug", "SegmentationClassRaw", "SegmentationClass", "SegmentationClassPNG")
 _SPLITS = {"train": "train", "val": "val", "test": "test"}
 
@@ -27,7 +30,7 @@ def recognise(folder: Folder) -> str | None:
     found = _devkit(folder)
     if found is None:
         return None
-    top, masks, lists = found
+    _, masks, lists = found
     told = "split lists " + ", ".join(f"`{name}.txt`" for name in sorted(lists)) if lists else "no split lists"
     return f"a PASCAL VOC devkit: `JPEGImages/` with `{masks}/`, {told}"
 
