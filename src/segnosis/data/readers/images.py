@@ -50,8 +50,8 @@ def decode(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
         if type(error).__name__ == "UnidentifiedImageError":
             try:
                 return _opencv(path)
-            except ValueError:
-                pass
+            except Exception as second:
+                error = second
         raise _broken(path, error) from error
 
 
@@ -111,7 +111,8 @@ def _deep_colour(path: Path) -> bool:
 def _opencv(path: Path) -> np.ndarray:
     import cv2
 
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    stored = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED) if len(stored) else None
     if pixels is None:
         raise ValueError("the file is damaged or in a format nobody here knows")
     return np.ascontiguousarray(pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]) if pixels.ndim == 3 else pixels

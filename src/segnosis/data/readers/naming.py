@@ -29,6 +29,8 @@ _SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val", "vali": "val",
     "test": "test", "testing": "test", "ts": "test", "tst": "test",
 }  # fmt: skip
+# Words that come with a role: `leftImg8bit`, `gtFine`, `1st_manual`, `SegmentationClass`, `masks_png`.
+_FILLERS = {"left", "8", "bit", "fine", "coarse", "1", "st", "2", "nd", "full", "class", "png", "jpg", "tif"}
 # Masks of something else than the wanted classes, or drawn to be looked at: never chosen while another fits.
 # fmt: off
 DEMOTED = frozenset({
@@ -112,12 +114,12 @@ def split_of_folder(name: str) -> str | None:
 @lru_cache(maxsize=65536)
 def base_of_folder(path: str) -> str:
     """A folder's path without the words for image and mask: equal for the two folders of a pair."""
+    roles = (MASK_WORDS | IMAGE_WORDS) - _ONLY_BEHIND
     parts = []
     for part in path.split("/"):
-        words = [
-            w for w in _split_glued(tokens(part)) if w not in MASK_WORDS | IMAGE_WORDS | {"class", "png", "jpg", "tif"}
-        ]
-        words = [w for w in words if w not in ("8", "fine", "coarse", "1", "st", "2", "nd", "full")]
+        words = _split_glued(tokens(part))
+        if role_of_folder(part):
+            words = [word for word in words if word not in roles and word not in _FILLERS]
         parts.append("_".join(words))
     return "/".join(parts)
 

@@ -1,0 +1,322 @@
+"""Layouts that people have: each must open with nothing but its path, and pair what belongs together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import segnosis as sg
+from segnosis.core.errors import ArgumentError, DataError
+from segnosis.data.readers.base import example_image, example_mask
+
+
+def write(path: Path, array: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def make(root: Path, pairs: dict[str, str], *, others: tuple[str, ...] = (), scale: int = 255) -> None:
+    """Write images, masks whose rectangle tells the pair apart, and other files that are no part of it."""
+    for i, (image, mask) in enumerate(pairs.items()):
+        write(root / image, example_image(i))
+        write(root / mask, example_mask(i) * scale)
+    for i, other in enumerate(others):
+        write(root / other, example_mask(100 + i) * 200)
+
+
+HABITS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "image and label, numbered": ({f"image/{i}.png": f"label/{i}.png" for i in range(12)}, ()),
+    "imgs and masks, other suffix": ({f"imgs/{i}.jpg": f"masks/{i}.png" for i in range(4)}, ()),
+    "Original and Ground Truth": ({f"Original/{i}.tif": f"Ground Truth/{i}.tif" for i in range(4)}, ()),
+    "input and ground truth of a challenge": (
+        {f"X2018_Task1-2_Training_Input/I_{i:07}.jpg": f"X2018_Task1_Training_GroundTruth/I_{i:07}_segmentation.png" for i in range(4)},
+        (),
+    ),
+    "train and train_masks": ({f"train/{i}.jpg": f"train_masks/{i}_mask.gif" for i in range(4)}, ()),
+    "splits, then roles": (
+        {f"{s}/images/{s}{i}.png": f"{s}/masks/{s}{i}.png" for s in ("train", "val", "test") for i in range(3)},
+        (),
+    ),
+    "roles, then splits": (
+        {f"images/{s}/{s}{i}.png": f"annotations/{s}/{s}{i}.png" for s in ("training", "validation") for i in range(3)},
+        (),
+    ),
+    "trainannot": ({f"{s}/{s}{i}.png": f"{s}annot/{s}{i}.png" for s in ("train", "val", "test") for i in range(3)}, ()),
+    "leftImg8bit and gtFine": (
+        {
+            f"leftImg8bit/{s}/{c}/{c}_{i:06}_leftImg8bit.png": f"gtFine/{s}/{c}/{c}_{i:06}_gtFine_labelIds.png"
+            for s, c in (("train", "aachen"), ("train", "bremen"), ("val", "ulm"))
+            for i in range(2)
+        },
+        tuple(f"gtFine/train/aachen/aachen_{i:06}_gtFine_{k}.png" for i in range(2) for k in ("color", "instanceIds")),
+    ),
+    "manual masks beside masks of the field of view": (
+        {f"training/images/{i}_training.tif": f"training/1st_manual/{i}_manual1.gif" for i in range(21, 25)},
+        tuple(f"training/mask/{i}_training_mask.gif" for i in range(21, 25)),
+    ),
+    "suffix in one folder": ({f"Image_{i}.jpg": f"Image_{i}_mask.png" for i in range(4)}, ()),
+    "prefix in one folder": ({f"img_{i}.png": f"mask_{i}.png" for i in range(4)}, ()),
+    "one folder a patient": (
+        {f"P_{p}_19960909/P_{p}_19960909_{i}.tif": f"P_{p}_19960909/P_{p}_19960909_{i}_mask.tif" for p in range(4) for i in range(3)},
+        (),
+    ),
+    "same stem, photograph and mask": ({f"a{i}.jpg": f"a{i}.png" for i in range(4)}, ()),
+    "letters behind": ({f"raw/0001TP_{i:06}.png": f"LabeledApproved/0001TP_{i:06}_L.png" for i in range(4)}, ()),
+    "coloured masks to look at": (
+        {f"images/{i}.png": f"labels/{i}.png" for i in range(4)},
+        tuple(f"labels_color/{i}.png" for i in range(4)),
+    ),
+    "deep and mixed case": ({f"data/Images/{i}.PNG": f"data/SegmentationMasks/{i}.PNG" for i in range(4)}, ()),
+    "tiles of images and labels": ({f"tiff/{s}/{s}{i}.png": f"tiff/{s}_labels/{s}{i}.png" for s in ("train", "val") for i in range(3)}, ()),
+    "awkward names": (
+        {f"images/{n}.png": f"masks/{n}.png" for n in ("a b", "it's", 'say "x"', "<script>alert(1)<", "größe 雪", "a.b", "-rf", "%s{0}")},
+        (),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_layout_is_recognised_and_paired(habit: str, tmp_path: Path) -> None:
+    pairs, others = HABITS[habit]
+    make(tmp_path, pairs, others=others)
+    data = sg.data.open(tmp_path)
+    found = {}
+    for i in range(len(data)):
+        pair = data.pair(i)
+        assert pair.error is None
+        assert pair.image_file is not None
+        assert pair.mask_file is not None
+        found[pair.image_file.relative_to(tmp_path).as_posix()] = pair.mask_file.relative_to(tmp_path).as_posix()
+    assert found == pairs
+    assert data.spec.num_classes == 2
+    assert np.array_equal(data[0].mask, data.pair(0).mask > 0)
+    assert len(set(data.ids)) == len(pairs)
+    splits = {name for name in ("train", "val", "test") if any(name in image for image in pairs)}
+    if {"train", "val"} <= splits:
+        assert set(data.splits) == splits
+
+
+def test_groups_are_told_by_words_folders_and_numbers(tmp_path: Path) -> None:
+    cases = {
+        "words": ({f"images/patient{p}_slice{i}.png" for p in range(3) for i in range(3)}, 3),
+        "folders": ({f"images/p{p}/{i}.png" for p in range(3) for i in range(3)}, 3),
+        "numbers": ({f"images/0cdf{p}_{i:02}.png" for p in range(6) for i in range(3)}, 6),
+        "tiles": ({f"images/austin{p}_{x}_{y}.png" for p in range(6) for x in range(2) for y in range(2)}, 6),
+        "none": ({f"images/img_{i:03}.png" for i in range(9)}, 9),
+        "years": ({f"images/2007_{i:06}.png" for i in range(9)}, 9),
+        "kinds": ({f"images/{k}/{k} ({i}).png" for k in ("benign", "malignant") for i in range(4)}, 8),
+    }
+    for name, (images, groups) in cases.items():
+        make(tmp_path / name, {image: image.replace("images", "masks") for image in images})
+        data = sg.data.open(tmp_path / name)
+        assert len(set(data.groups)) == groups, name
+        assert (data.spec.group_by is None) == (groups == len(images)), name
+
+
+def test_several_masks_of_an_image_are_united(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / f"benign ({i}).png", example_image(i))
+        for k, suffix in ((1, ""), (2, "_1")):
+            write(tmp_path / f"benign ({i})_mask{suffix}.png", (example_mask(i, 3) == k).astype(np.uint8) * 255)
+    data = sg.data.open(tmp_path)
+    assert len(data) == 3
+    assert np.array_equal(data[1].mask, example_mask(1, 3) > 0)
+
+
+def test_images_alone_are_left_out_and_told(tmp_path: Path) -> None:
+    make(tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(4)}, others=("images/alone.png", "masks/lost.png"))
+    saw = sg.data.open(tmp_path).spec.saw
+    assert "1 images without mask" in saw
+    assert "`images/alone.png`" in saw
+    assert "`masks/lost.png`" in saw
+
+
+def test_two_folders_of_masks_that_fit_are_an_error(tmp_path: Path) -> None:
+    for i in range(4):
+        for folder in ("images", "masks_a", "masks_b"):
+            write(tmp_path / folder / f"{i}.png", example_mask(i) * 255)
+    with pytest.raises(DataError, match="masks_a.*masks_b"):
+        sg.data.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "no such file"), ([], "files=0"), (["a.png", "b.png"], "No mask was found"), (["notes.txt"], r"1 \.txt")],
+)
+def test_bad_folder_is_one_clear_error(content: list[str] | None, expected: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    if content is not None:
+        root.mkdir()
+        for name in content:
+            write(root / name, example_image(0)) if name.endswith("png") else (root / name).write_text("hello")
+    with pytest.raises(DataError, match=expected) as caught:
+        sg.data.open(root)
+    assert caught.value.file == root
+    assert caught.value.cure
+
+
+def test_file_and_unknown_reader_are_clear_errors(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.png", example_image(0))
+    with pytest.raises(DataError, match="this is a file"):
+        sg.data.open(file)
+    with pytest.raises(ArgumentError, match="Did you mean `nifti`"):
+        sg.data.open(tmp_path, reader="nifty")
+    with pytest.raises(DataError, match="NIfTI"):
+        sg.data.open(tmp_path, reader="nifti")
+
+
+def test_misspelt_path_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "nuclei").mkdir()
+    with pytest.raises(DataError, match="Did you mean `nuclei`"):
+        sg.data.open(tmp_path / "nuclie")
+
+
+def test_broken_files_are_told_by_the_pair_and_raised_by_the_sample(tmp_path: Path) -> None:
+    make(tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(6)})
+    whole = (tmp_path / "images/1.png").read_bytes()
+    (tmp_path / "images/1.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "masks/2.png").write_bytes(b"")
+    (tmp_path / "images/3.png").write_text("no image")
+    write(tmp_path / "masks/4.png", np.zeros((9, 9), np.uint8))
+    data = sg.data.open(tmp_path)
+    errors = [pair.error for pair in data.pairs()]
+    assert [bool(error) for error in errors] == [False, True, True, True, False, False]
+    assert "images/1.png" in str(errors[1])
+    for i, name in ((1, "images/1.png"), (2, "masks/2.png"), (3, "images/3.png"), (4, "masks/4.png")):
+        with pytest.raises(DataError) as caught:
+            data[i]
+        assert caught.value.file == tmp_path / name
+    assert data[5].mask is not None
+    facts = sg.data.fingerprint(data)
+    assert facts.samples == 2
+    assert facts.unreadable == ("1", "2", "3", "4")
+
+
+def test_no_readable_mask_at_all(tmp_path: Path) -> None:
+    make(tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(3)})
+    for i in range(3):
+        (tmp_path / f"masks/{i}.png").write_text("no image")
+    data = sg.data.open(tmp_path)
+    assert all(pair.error for pair in data.pairs())
+    with pytest.raises(DataError, match="segnosis check"):
+        _ = data.spec
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    make(tmp_path / "data", {f"images/{i}.png": f"masks/{i}.png" for i in range(3)})
+    secret = write(tmp_path / "secret.png", example_image(9))
+    (tmp_path / "data/images/9.png").symlink_to(secret)
+    write(tmp_path / "data/masks/9.png", example_mask(9))
+    (tmp_path / "data/images/2.png").unlink()
+    (tmp_path / "data/images/2.png").symlink_to(tmp_path / "data/images/1.png")
+    (tmp_path / "data/images/loop").symlink_to(tmp_path / "data")
+    data = sg.data.open(tmp_path / "data")
+    assert data.ids == ["0", "1", "2"]
+    assert "1 links" in data.spec.saw
+
+
+@pytest.mark.parametrize("kind", ["grey 16 bit", "colour 16 bit", "float tiff", "rgba", "grey and colour", "bool mask"])
+def test_stored_types(kind: str, tmp_path: Path) -> None:
+    import cv2
+
+    make(tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(3)})
+    path = tmp_path / "images/1.png"
+    deep = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) * 80
+    stored: np.ndarray
+    if kind == "grey 16 bit":
+        stored = deep
+        for i in range(3):
+            Image.fromarray(stored).save(tmp_path / f"images/{i}.png")
+    elif kind == "colour 16 bit":
+        stored = np.stack([deep, deep // 2, deep // 3], axis=-1)
+        cv2.imwrite(str(path), stored[..., ::-1])
+    elif kind == "float tiff":
+        stored = deep.astype(np.float32) / 7
+        for i in range(3):
+            (tmp_path / f"images/{i}.png").unlink()
+            Image.fromarray(stored).save(tmp_path / f"images/{i}.tif")
+    elif kind == "rgba":
+        stored = example_image(5, (24, 32, 4))
+        write(path, stored)
+    elif kind == "grey and colour":
+        stored = example_image(5, (24, 32))
+        write(path, stored)
+    else:
+        stored = example_image(1)
+        Image.fromarray(example_mask(1) > 0).save(tmp_path / "masks/1.png")
+    data = sg.data.open(tmp_path)
+    sample, pair = data[1], data.pair(1)
+    assert pair.image is not None
+    assert np.array_equal(pair.image, stored)
+    flat = kind in ("grey 16 bit", "float tiff")
+    deep_kind = flat or kind == "colour 16 bit"
+    assert sample.image.shape == (24, 32, 1 if flat else 3)
+    assert sample.image.dtype == (np.float32 if deep_kind else np.uint8)
+    expected = stored[..., None] if stored.ndim == 2 else stored[..., :3]
+    assert np.array_equal(sample.image, np.broadcast_to(expected, sample.image.shape))
+    assert data.spec.num_classes == 2
+
+
+def test_orientation_is_applied_unless_the_mask_was_drawn_without_it(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = Image.fromarray(example_image(0, (24, 32, 3)))
+    for name, size in (("seen", (32, 24)), ("unseen", (24, 32))):
+        (tmp_path / name / "images").mkdir(parents=True)
+        for i in range(3):
+            photo.save(tmp_path / name / f"images/{i}.jpg", exif=exif)
+            write(tmp_path / name / f"masks/{i}.png", example_mask(i, 2, size) * 255)
+        assert sg.data.open(tmp_path / name)[0].image.shape == (*size, 3)
+
+
+def test_arrays_are_read_only_and_shared(tmp_path: Path) -> None:
+    make(tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(3)})
+    data = sg.data.open(tmp_path)
+    with pytest.raises(ValueError, match="read-only"):
+        data[0].image[0, 0, 0] = 1
+    again = data.subset([2, 0])
+    assert again.ids == ["2", "0"]
+    assert np.array_equal(again[1].image, data[0].image)
+    assert [sample.id for sample in data[1:]] == ["1", "2"]
+
+
+def test_a_dataset_travels_to_a_worker(tmp_path: Path) -> None:
+    import pickle
+
+    make(tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(3)})
+    data = sg.data.open(tmp_path)
+    before = data[1]
+    after = pickle.loads(pickle.dumps(data))[1]  # noqa: S301  our own bytes
+    assert np.array_equal(before.image, after.image)
+
+
+def test_images_without_masks_open_for_prediction(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / "in" / f"photo {i}.png", example_image(i))
+    data = sg.data.open_images(tmp_path / "in")
+    assert [data.pair(i).mask for i in range(3)] == [None] * 3
+    assert np.array_equal(data[2].image, example_image(2))
+    assert len(sg.data.open_images(tmp_path / "in/photo 1.png")) == 1
+    (tmp_path / "in/photo 3.txt").write_text("x")
+    with pytest.raises(DataError, match="pictures, NIfTI or HDF5"):
+        sg.data.open_images(tmp_path / "in/photo 3.txt")
+
+
+def test_class_lists_beside_the_data_name_the_classes(tmp_path: Path) -> None:
+    for name, text in (
+        ("classes.txt", "sky\nroad\ncar\n"),
+        ("_classes.csv", "Pixel Value, Class\n0, sky\n1, road\n2, car\n"),
+        ("label_map.json", json.dumps({"0": "sky", "1": "road", "2": "car"})),
+        ("dataset.json", json.dumps({"labels": {"sky": 0, "road": 1, "car": 2}})),
+    ):
+        root = tmp_path / name
+        for i in range(3):
+            write(root / f"images/{i}.png", example_image(i))
+            write(root / f"masks/{i}.png", example_mask(i, 3))
+        (root / name).write_text(text)
+        assert sg.data.open(root).spec.class_names == ("sky", "road", "car"), name
