@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from segnosis.losses.pixels import Pixels, Tensor
-from segnosis.losses.region import Overlap, RegionLoss, quotient
+from segnosis.losses.region import Overlap, RegionLoss, overlap_of, quotient
 
 
 @keras.saving.register_keras_serializable(package="segnosis")
@@ -61,9 +61,9 @@ class Dice(RegionLoss):
         )
         self.squared = squared
 
-    def overlap(self, pixels: Pixels, *, squared: bool = False) -> Overlap:
+    def overlap(self, pixels: Pixels) -> Overlap:
         """Sums of squares when asked for."""
-        return super().overlap(pixels, squared=self.squared or squared)
+        return overlap_of(pixels, per_image=self.per_image, squared=self.squared)
 
     def cost(self, overlap: Overlap) -> Tensor:
         """Cost of each class."""

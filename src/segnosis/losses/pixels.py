@@ -56,8 +56,8 @@ class Pixels:
                 cure=f"Write ignored pixels as 255, or weigh class {ignore_class} with 0 in `class_weights` instead.",
             )
         y_true = _as_ids_or_one_hot(y_true, y_pred, self.num_classes)
-        self.ids: Tensor | None = None
-        self.target: Tensor | None = None
+        self.ids: Tensor = None
+        self.target: Tensor = None
         keep = None
         if len(y_true.shape) == len(y_pred.shape):
             self.target = ops.cast(y_true, "float32")
@@ -180,6 +180,18 @@ class Pixels:
         segment = ops.reshape(self.ids, (batch, -1)) + rows[:, None]
         total = ops.segment_sum(ops.reshape(values, (-1,)), ops.reshape(segment, (-1,)), batch * self.num_classes)
         return ops.reshape(total, (batch, self.num_classes))
+
+    def sum_over_images(self, sums: Tensor) -> Tensor:
+        """Weighted sum over images of `(batch, n)`, `(1, n)`."""
+        if self.image_weight is not None:
+            sums = sums * self.image_weight[:, None]
+        return ops.sum(sums, axis=0, keepdims=True)
+
+    def mean_over_images(self, cost: Tensor) -> Tensor:
+        """Weighted sum of a cost per image `(batch,)` over the number of images of which any pixel is kept."""
+        kept = self.kept_images
+        weight = kept if self.image_weight is None else kept * self.image_weight
+        return ops.sum(weight * cost) / ops.maximum(ops.sum(kept), 1.0)
 
     def checked(self, loss: Tensor) -> Tensor:
         """`loss`, or NaN when a class id is neither a class nor ignored: wrong labels never train silently."""

@@ -76,30 +76,9 @@ class RegionLoss(SegmentationLoss):
         overlap = self.overlap(pixels)
         return self.mean_over_classes(self.cost(overlap), overlap, pixels)
 
-    def overlap(self, pixels: Pixels, *, squared: bool = False) -> Overlap:
-        """Sums of the batch or of each image; `squared` sums squares of probability and target in `pred` and `true`."""
-        prob = pixels.prob
-        pred = pixels.class_sums(prob * prob if squared else prob)
-        if pixels.ids is not None:
-            both, true = pixels.truth_sums(pixels.prob_of_truth), pixels.truth_sums()
-            total = ops.sum(true, axis=-1, keepdims=True)
-        else:
-            target = pixels.target
-            both = pixels.class_sums(prob * target)
-            true = pixels.class_sums(target * target if squared else target)
-            total = ops.sum(pixels.class_sums(target), axis=-1, keepdims=True)
-        return self.grouped(Overlap(both, pred, true, total), pixels)
-
-    def grouped(self, overlap: Overlap, pixels: Pixels) -> Overlap:
-        """`overlap` of images, summed over the batch unless the loss is per image."""
-        if self.per_image:
-            return overlap
-        sums: tuple[Tensor, ...] = (overlap.both, overlap.pred, overlap.true, overlap.total)
-        weight = pixels.image_weight
-        if weight is not None:
-            sums = tuple(part * weight[:, None] for part in sums)
-        # Images are summed one by one before: float32 counts stay exact up to 16 million pixels each.
-        return Overlap(*(ops.sum(part, axis=0, keepdims=True) for part in sums))
+    def overlap(self, pixels: Pixels) -> Overlap:
+        """The sums that `cost` is given."""
+        return overlap_of(pixels, per_image=self.per_image)
 
     def mean_over_classes(self, cost: Tensor, overlap: Overlap, pixels: Pixels) -> Tensor:
         """Scalar from the cost of each class, with absent classes and weights heeded."""
@@ -111,11 +90,25 @@ class RegionLoss(SegmentationLoss):
             weight = ops.where(present, weight, 0.0)
             cost = ops.where(present, cost, 0.0)
         of_group = ops.sum(weight * cost, axis=-1) / ops.maximum(ops.sum(weight, axis=-1), TINY)
-        if not self.per_image:
-            return ops.sum(of_group)
-        kept = pixels.kept_images
-        of_image = kept if pixels.image_weight is None else kept * pixels.image_weight
-        return ops.sum(of_image * of_group) / ops.maximum(ops.sum(kept), 1.0)
+        return pixels.mean_over_images(of_group) if self.per_image else ops.sum(of_group)
+
+
+def overlap_of(pixels: Pixels, *, per_image: bool, squared: bool = False) -> Overlap:
+    """Sums of each image or of the batch; `squared` sums squares of probability and target in `pred` and `true`."""
+    prob = pixels.prob
+    pred = pixels.class_sums(prob * prob if squared else prob)
+    if pixels.ids is not None:
+        both, true = pixels.truth_sums(pixels.prob_of_truth), pixels.truth_sums()
+        total = ops.sum(true, axis=-1, keepdims=True)
+    else:
+        target = pixels.target
+        both = pixels.class_sums(prob * target)
+        true = pixels.class_sums(target * target if squared else target)
+        total = ops.sum(pixels.class_sums(target), axis=-1, keepdims=True)
+    if per_image:
+        return Overlap(both, pred, true, total)
+    # Images are summed one by one before: float32 counts stay exact up to 16 million pixels each.
+    return Overlap(*(pixels.sum_over_images(part) for part in (both, pred, true, total)))
 
 
 def quotient(numerator: Tensor, denominator: Tensor, smooth: float) -> Tensor:

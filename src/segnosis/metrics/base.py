@@ -63,35 +63,34 @@ class SegmentationMetric(keras.metrics.Metric):
                 weight counts as 1.
 
         Returns:
-            Two int32 tensors and a boolean one, each `(batch, *space)`. Illegal class ids are left as they are.
+            Two int32 tensors `(batch, *space)`, ignored pixels of the truth holding `ignore_class`; and a boolean one,
+            false where the weight is 0, or `None` without weights. Illegal class ids are left as they are.
         """
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         pred = self._predicted_ids(y_pred)
-        keep = None
         if len(y_true.shape) == len(pred.shape) + 1 and y_true.shape[-1] == 1:
             y_true = ops.squeeze(y_true, axis=-1)
-        if len(y_true.shape) == len(pred.shape) + 1:
-            if y_true.shape[-1] != self.num_classes:
-                raise ArgumentError(
-                    f"One-hot truth is as wide as there are classes, {self.num_classes}.",
-                    received={"y_true.shape": tuple(y_true.shape), "num_classes": self.num_classes},
-                    cure="Pass class ids instead, or correct `num_classes`.",
-                )
-            true = ops.cast(ops.argmax(y_true, axis=-1), "int32")
-            if self.ignore_class is not None:
-                marked = ops.any(ops.equal(y_true, ops.cast(self.ignore_class, y_true.dtype)), axis=-1)
-                classless = ops.all(ops.equal(y_true, ops.cast(0, y_true.dtype)), axis=-1)
-                keep = ops.logical_not(ops.logical_or(marked, classless))
-        else:
-            true = ops.cast(y_true, "int32")
-            if self.ignore_class is not None:
-                keep = ops.not_equal(true, self.ignore_class)
+        true = self._ids_of_one_hot(y_true) if len(y_true.shape) == len(pred.shape) + 1 else ops.cast(y_true, "int32")
         _check_shapes(true, pred)
-        if keep is None:
-            keep = ops.ones_like(true, dtype="bool")
-        if sample_weight is not None:
-            keep = ops.logical_and(keep, _nonzero(ops.convert_to_tensor(sample_weight), len(true.shape)))
-        return true, pred, keep
+        if sample_weight is None:
+            return true, pred, None
+        counts = ops.broadcast_to(_nonzero(ops.convert_to_tensor(sample_weight), len(true.shape)), ops.shape(true))
+        return true, pred, counts
+
+    def _ids_of_one_hot(self, y_true: Tensor) -> Tensor:
+        if y_true.shape[-1] != self.num_classes:
+            raise ArgumentError(
+                f"One-hot truth is as wide as there are classes, {self.num_classes}.",
+                received={"y_true.shape": tuple(y_true.shape), "num_classes": self.num_classes},
+                cure="Pass class ids instead, or correct `num_classes`.",
+            )
+        ids = ops.cast(ops.argmax(y_true, axis=-1), "int32")
+        if self.ignore_class is None:
+            return ids
+        target = ops.cast(y_true, "float32")
+        marked = ops.any(ops.equal(target, float(self.ignore_class)), axis=-1)
+        classless = ops.equal(ops.sum(target, axis=-1), 0.0)
+        return ops.where(ops.logical_or(marked, classless), self.ignore_class, ids)
 
     def _predicted_ids(self, y_pred: Tensor) -> Tensor:
         if "int" in keras.backend.standardize_dtype(y_pred.dtype):

@@ -14,13 +14,67 @@ from segnosis.metrics.base import SegmentationMetric, Tensor
 _LOW_BITS = 24
 
 
-def count(index: Tensor, length: int) -> Tensor:
+def count(index: Tensor, length: int | Tensor) -> Tensor:
     """How often each of 0 … `length` − 1 occurs in `index`, `(length,)` int32, by counting on the device."""
     index = ops.reshape(index, (-1,))
     if keras.backend.backend() == "torch":  # whose `segment_sum` adds in float32
         return ops.bincount(index, minlength=length)
     # `bincount` takes its length from the values on JAX and TensorFlow, and cannot be compiled.
     return ops.segment_sum(ops.ones_like(index), index, length)
+
+
+def count_pairs(
+    true: Tensor,
+    pred: Tensor,
+    counts: Tensor | None,
+    *,
+    num_classes: int,
+    ignore_class: int | None,
+    groups: int | Tensor = 1,
+) -> tuple[Tensor, Tensor]:
+    """Confusion matrices `(groups, num_classes, num_classes)` of a batch, and its number of illegal ids; int32.
+
+    The batch is cut into `groups` equal parts along its first axis; pixels take part where `counts`.
+    """
+    side = num_classes + 2
+    # Whatever is no class, ignored or illegal, falls into a margin around the matrix: two clips touch memory less often
+    # than comparing and selecting would, and memory is what counting takes its time for.
+    cell = (ops.clip(true, -1, num_classes) + 1) * side + (ops.clip(pred, -1, num_classes) + 1)
+    ignored = None if ignore_class is None else ops.equal(true, ignore_class)
+    if counts is not None:
+        cell = ops.where(counts, cell, 0)
+        ignored = ops.logical_not(counts) if ignored is None else ops.logical_or(ignored, ops.logical_not(counts))
+    if not (isinstance(groups, int) and groups == 1):
+        cell = ops.reshape(cell, (groups, -1)) + ops.arange(0, groups, dtype="int32")[:, None] * (side * side)
+    framed = ops.reshape(count(cell, groups * side * side), (groups, side, side))
+    matrix = framed[:, 1:-1, 1:-1]
+    illegal = ops.sum(framed) - ops.sum(matrix)
+    if ignored is not None:
+        illegal = illegal - ops.sum(ops.cast(ignored, "int32"))
+    return matrix, illegal
+
+
+class ExactCounts:
+    """Whole numbers kept in a metric's state, each as two int32 words."""
+
+    def __init__(self, metric: keras.metrics.Metric, length: int, name: str) -> None:
+        self._words = metric.add_variable((2, length), "zeros", dtype="int32", name=name)
+
+    def add(self, counts: Tensor) -> None:
+        """Add `(length,)` int32."""
+        low = self._words[0] + counts
+        carry = ops.right_shift(low, _LOW_BITS)
+        self._words.assign(ops.stack([low - ops.left_shift(carry, _LOW_BITS), self._words[1] + carry]))
+
+    def on_device(self) -> Tensor:
+        """The numbers as `(length,)` float32, correctly rounded."""
+        words = ops.cast(ops.convert_to_tensor(self._words), "float32")
+        return words[0] + words[1] * float(2**_LOW_BITS)
+
+    def exact(self) -> np.ndarray:
+        """The numbers as `(length,)` int64, on the host."""
+        words = ops.convert_to_numpy(self._words).astype(np.int64)
+        return words[0] + (words[1] << _LOW_BITS)
 
 
 class ConfusionMetric(SegmentationMetric):
@@ -54,37 +108,32 @@ class ConfusionMetric(SegmentationMetric):
             name=name,
         )
         # One more cell than the matrix has counts illegal ids.
-        self._words = self.add_variable((2, num_classes * num_classes + 1), "zeros", dtype="int32", name="confusion")
+        self._counts = ExactCounts(self, self.side * self.side + 1, "confusion")
+
+    @property
+    def side(self) -> int:
+        """Rows of the matrix."""
+        return self.num_classes
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Count the pixels of a batch; arguments as in `read`."""
-        self.add(*self.read(y_true, y_pred, sample_weight))
+        true, pred, counts = self.read(y_true, y_pred, sample_weight)
+        self.add(*count_pairs(true, pred, counts, num_classes=self.num_classes, ignore_class=self.ignore_class))
 
-    def add(self, true: Tensor, pred: Tensor, keep: Tensor) -> None:
-        """Count the pixels where `keep`, by true and predicted class id."""
-        cells = self.num_classes * self.num_classes
-        counts = count(self.cell(true, pred, keep), cells + 2)[: cells + 1]
-        low = self._words[0] + counts
-        carry = ops.right_shift(low, _LOW_BITS)
-        self._words.assign(ops.stack([low - ops.left_shift(carry, _LOW_BITS), self._words[1] + carry]))
-
-    def cell(self, true: Tensor, pred: Tensor, keep: Tensor) -> Tensor:
-        """Index into the flat matrix; one past its end for illegal ids, two past for pixels that do not count."""
-        n = self.num_classes
-        legal = ops.logical_and(ops.logical_and(true >= 0, true < n), ops.logical_and(pred >= 0, pred < n))
-        return ops.where(keep, ops.where(legal, true * n + pred, n * n), n * n + 1)
+    def add(self, matrix: Tensor, illegal: Tensor) -> None:
+        """Add a confusion matrix and a number of illegal ids, int32."""
+        self._counts.add(ops.concatenate([ops.reshape(matrix, (-1,)), ops.reshape(illegal, (1,))]))
 
     def confusion(self) -> np.ndarray:
         """The matrix so far, `(num_classes, num_classes)` int64: rows are true classes, columns predicted ones."""
-        words = ops.convert_to_numpy(self._words).astype(np.int64)
-        cells = words[0] + (words[1] << _LOW_BITS)
+        cells = self._counts.exact()
         if cells[-1]:
             raise ArgumentError(
                 f"Class ids lie in 0…{self.num_classes - 1}, apart from `ignore_class`.",
                 received={"pixels with another id": int(cells[-1]), "ignore_class": self.ignore_class},
                 cure="Set `ignore_class` to the value of unlabelled pixels, or correct the masks.",
             )
-        return cells[:-1].reshape(self.num_classes, self.num_classes)
+        return cells[:-1].reshape(self.side, self.side)
 
     def score(self, hit: Tensor, true: Tensor, pred: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator of each class' score; a denominator of 0 means the class did not occur.
@@ -98,9 +147,8 @@ class ConfusionMetric(SegmentationMetric):
 
     def result(self) -> Tensor:
         """Mean over the classes that occurred, a float32 scalar on the device."""
-        words = ops.cast(self._words, "float32")
-        cells = words[0] + words[1] * float(2**_LOW_BITS)
-        matrix = ops.reshape(cells[:-1], (self.num_classes, self.num_classes))
+        cells = self._counts.on_device()
+        matrix = ops.reshape(cells[:-1], (self.side, self.side))
         mean, _ = self.mean_over_classes(matrix)
         return ops.where(cells[-1] > 0.0, float("nan"), mean)
 
@@ -114,7 +162,7 @@ class ConfusionMetric(SegmentationMetric):
         return ops.sum(scores * occurs, axis=-1) / ops.maximum(number, 1.0), number > 0.0
 
     def _in_mean(self) -> Tensor:
-        part = np.ones(self.num_classes, "float32")
+        part = np.ones(self.num_classes, dtype="float32")
         part[0] = float(self.include_background)
         return ops.convert_to_tensor(part)
 
@@ -162,19 +210,48 @@ class PerImageMetric(ConfusionMetric):
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Score each image of a batch, and count its pixels."""
-        true, pred, keep = self.read(y_true, y_pred, sample_weight)
-        self.add(true, pred, keep)
-        n, batch = self.num_classes, ops.shape(true)[0]
-        cell = ops.reshape(self.cell(true, pred, keep), (batch, -1))
-        rows = ops.arange(0, batch, dtype="int32")[:, None] * (n * n + 2)
-        counts = ops.reshape(count(cell + rows, batch * (n * n + 2)), (batch, n * n + 2))
-        matrices = ops.cast(ops.reshape(counts[:, : n * n], (batch, n, n)), "float32")
-        score, scored = self.mean_over_classes(matrices)
+        true, pred, counts = self.read(y_true, y_pred, sample_weight)
+        matrices, illegal = count_pairs(
+            true,
+            pred,
+            counts,
+            num_classes=self.num_classes,
+            ignore_class=self.ignore_class,
+            groups=ops.shape(true)[0],
+        )
+        self.add(ops.sum(matrices, axis=0), illegal)
+        score, scored = self.mean_over_classes(ops.cast(matrices, "float32"))
         scored = ops.cast(scored, "float32")
         self._total.assign(self._total + ops.sum(score * scored))
         self._images.assign(self._images + ops.sum(scored))
 
     def result(self) -> Tensor:
         """Mean over the images that hold a class, a float32 scalar."""
-        illegal = ops.max(self._words[:, -1]) > 0
-        return ops.where(illegal, float("nan"), self._total / ops.maximum(self._images, 1.0))
+        illegal = self._counts.on_device()[-1]
+        return ops.where(illegal > 0.0, float("nan"), self._total / ops.maximum(self._images, 1.0))
+
+
+class OneClassMetric(ConfusionMetric):
+    """The score of the single class `class_id`."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_id: int,
+        *,
+        ignore_class: int | None = None,
+        from_logits: bool = True,
+        name: str | None = None,
+    ) -> None:
+        name = name or f"{type(self).__name__.lower()}_{class_id}"
+        super().__init__(num_classes, ignore_class=ignore_class, from_logits=from_logits, name=name)
+        if isinstance(class_id, bool) or class_id not in range(num_classes):
+            raise ArgumentError(
+                f"`class_id` is one of the classes 0…{num_classes - 1}.",
+                received={"class_id": class_id, "num_classes": num_classes},
+                cure="Choose the class whose score you want.",
+            )
+        self.class_id = class_id
+
+    def _in_mean(self) -> Tensor:
+        return ops.one_hot(self.class_id, self.num_classes, dtype="float32")
