@@ -47,8 +47,8 @@ def feed(
             one of those sets the size (`Crop`, `Pad`, `Resize`), they replace `fit`.
         seed: Start of all random numbers, at least 0.
         shuffle: Another order every epoch. With `shuffle=False` and no `augment` nothing is random: for validation.
-        fit: How an image gets to `size`: `"crop"` cuts a window (random, in validation central), `"resize"` stretches, `"pad"`
-            shrinks the whole image if it is larger and centres it.
+        fit: How an image gets to `size`: `"crop"` cuts a window (random, in validation central), `"resize"` stretches,
+            `"pad"` shrinks the whole image if it is larger and centres it.
         foreground_share: Share of the random windows that must contain foreground, each class equally often.
         outside: Class in y where a window shows what is not in the image: `"ignore"` or `"background"`.
         fill: x there: each channel's `"mean"`, a value, or `"reflect"`.

@@ -7,6 +7,7 @@ resize is a plain scaling, with no half-pixel corrections to forget.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -64,6 +65,8 @@ class Transform:
     """
 
     probability: float = field(default=1.0, kw_only=True)
+
+    neutral: ClassVar[Mapping[str, float] | None] = None  # settings that change nothing, if there are any
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.probability <= 1.0:

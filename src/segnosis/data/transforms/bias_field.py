@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -24,6 +26,8 @@ class BiasField(Photometric):
     """
 
     strength: float = 0.3
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"strength": 0.0}
 
     def pixels(self, rng: np.random.Generator, image: np.ndarray, intensity: Intensity) -> np.ndarray:
         """low + (image − low) · exp(field)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ class Blur(Photometric):
     """
 
     sigma: float = 1.5
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"sigma": 0.0}
 
     def pixels(self, rng: np.random.Generator, image: np.ndarray, intensity: Intensity) -> np.ndarray:
         """Blurred image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,8 @@ class BrightnessContrast(Photometric):
 
     brightness: float = 0.15
     contrast: float = 0.25
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"brightness": 0.0, "contrast": 0.0}
 
     pointwise: ClassVar[bool] = True
 

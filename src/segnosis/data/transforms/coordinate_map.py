@@ -63,9 +63,8 @@ class CoordinateMap:
 
 
 def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Apply a homography `(3, 3)` to points `(..., 2)`."""
-    flat = points.reshape(-1, 2)
-    out = flat @ matrix[:2, :2].T.astype(points.dtype) + matrix[:2, 2].astype(points.dtype)
+    """Apply a homography `(3, 3)` to points `(..., 2)`, float32 or float64."""
+    flat = points.reshape(-1, 1, 2)
     if np.any(matrix[2] != (0, 0, 1)):
-        out /= (flat @ matrix[2, :2].astype(points.dtype) + points.dtype.type(matrix[2, 2]))[:, None]
-    return out.reshape(points.shape)
+        return cv2.perspectiveTransform(flat, matrix).reshape(points.shape)
+    return cv2.transform(flat, matrix[:2]).reshape(points.shape)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +26,8 @@ class Cutmix(Mixing):
     """
 
     largest: float = 0.5
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"largest": 0.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()

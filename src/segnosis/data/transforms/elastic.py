@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +28,8 @@ class Elastic(Geometric):
     strength: float = 0.3
     cells: int = 4
 
+    neutral: ClassVar[Mapping[str, float] | None] = {"strength": 0.0}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(0 <= self.strength <= 0.45, "Above 0.45 of a cell the picture may fold.", "Pass strength=0.3.")
@@ -40,8 +44,7 @@ class Elastic(Geometric):
         steps *= np.array([width / self.cells, height / self.cells], np.float32)
         along = _spline((np.arange(width, dtype=np.float32) + 0.5) * (self.cells / width), self.cells)
         down = _spline((np.arange(height, dtype=np.float32) + 0.5) * (self.cells / height), self.cells)
-        rows = (down @ steps.reshape(len(steps), -1)).reshape(height, -1, 2)
-        return along @ rows
+        return np.stack([down @ steps[..., axis] @ along.T for axis in (0, 1)], axis=-1)
 
 
 def _spline(at: np.ndarray, cells: int) -> np.ndarray:

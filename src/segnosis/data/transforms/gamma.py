@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,8 @@ class Gamma(Photometric):
 
     low: float = 0.7
     high: float = 1.5
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"low": 1.0, "high": 1.0}
 
     pointwise: ClassVar[bool] = True
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +20,8 @@ class GaussianNoise(Photometric):
     """
 
     strength: float = 0.08
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"strength": 0.0}
 
     def pixels(self, rng: np.random.Generator, image: np.ndarray, intensity: Intensity) -> np.ndarray:
         """Image plus noise, each channel its own."""

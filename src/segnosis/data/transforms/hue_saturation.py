@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -21,6 +23,8 @@ class HueSaturation(Photometric):
 
     degrees: float = 15.0
     saturation: float = 0.3
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"degrees": 0.0, "saturation": 0.0}
 
     def pixels(self, rng: np.random.Generator, image: np.ndarray, intensity: Intensity) -> np.ndarray:
         """Image with its colour differences (luma kept) turned and scaled."""

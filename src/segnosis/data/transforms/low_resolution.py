@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 
 from segnosis.data.transforms.base import Intensity, Photometric
+from segnosis.data.transforms.sampling import resize
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class LowResolution(Photometric):
 
     smallest: float = 0.5
 
+    neutral: ClassVar[Mapping[str, float] | None] = {"smallest": 1.0}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(0 < self.smallest <= 1, "The factor lies above 0 and up to 1.", "Pass LowResolution(0.5).")
@@ -28,8 +33,7 @@ class LowResolution(Photometric):
         """Image without its fine detail."""
         height, width = image.shape[:2]
         factor = rng.uniform(self.smallest, 1)
-        coarse = (max(1, round(width * factor)), max(1, round(height * factor)))
-        if coarse == (width, height):
+        coarse = (max(1, round(height * factor)), max(1, round(width * factor)))
+        if coarse == (height, width):
             return image
-        small = cv2.resize(image, coarse, interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+        return resize(resize(image, coarse, cv2.INTER_AREA), (height, width), cv2.INTER_LINEAR)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ class Perspective(Geometric):
     """
 
     share: float = 0.08
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"share": 0.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +21,8 @@ class Rotate(Geometric):
     """
 
     degrees: float = 15.0
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"degrees": 0.0}
 
     def matrix(self, rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
         """Rotation about the centre."""

@@ -56,11 +56,15 @@ def sample(
     box, inside = _looked_at(where, points, margin=math.ceil(2 / min(scale)) + 1, whole=fill == "reflect")
     to_box = _shift(-box[1].start, -box[0].start)
     region, shrink = _shrink(image[box], scale)
-    moved = _warp(region, where, points, shrink @ to_box, cv2.BORDER_REFLECT if fill == "reflect" else None)
-    moved_mask = None if mask is None else _warp_mask(mask[box], where, points, to_box, outside)
+    look = _Look(where, points, to_box)
+    look_image = look if region.shape == image[box].shape else _Look(where, points, shrink @ to_box)
+    # Up to the edge of the image its edge pixel is repeated: blending it with the fill would falsify its outer half.
+    moved = look_image.at(region, border=cv2.BORDER_REFLECT if fill == "reflect" else cv2.BORDER_REPLICATE)
+    moved_mask = None if mask is None else look.at_nearest(mask[box], outside)
     if not inside and fill != "reflect":
         ones = np.ones((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint8)
-        moved[_warp_mask(ones, where, points, to_box, 0) == 0] = _fill_values(image, fill)
+        filled = _filled(moved.shape, _fill_values(image, fill), moved.dtype)
+        moved = cv2.copyTo(moved, look.at_nearest(ones, 0), filled).reshape(moved.shape)
     return moved, moved_mask
 
 
@@ -72,29 +76,30 @@ class _Lattice:
         rows, columns = (steps[0, [1, 2]], steps[1, [0, 2]]) if self.swapped else (steps[1, [1, 2]], steps[0, [0, 2]])
         lengths = source[::-1] if self.swapped else source
         self.size = size
+        self.flips = bool(rows[0] < 0), bool(columns[0] < 0)
         self.to_rows, self.from_rows = self._range(int(rows[0]), int(rows[1]), lengths[0], size[0])
         self.to_columns, self.from_columns = self._range(int(columns[0]), int(columns[1]), lengths[1], size[1])
         self.covers = (self.to_rows, self.to_columns) == (slice(0, size[0]), slice(0, size[1]))
 
     @staticmethod
     def _range(sign: int, offset: int, length: int, count: int) -> tuple[slice, slice]:
-        """Outputs k < `count` whose source exists, and those sources: `offset + k`, or `offset - 1 - k` mirrored."""
+        """Outputs k < `count` whose source exists, and those sources: `offset + k`, or mirrored `offset - 1 - k`."""
         low, high = (-offset, length - offset) if sign > 0 else (offset - length, offset)
         low, high = max(0, low), min(count, high)
         if high <= low:
             return slice(0, 0), slice(0, 0)
-        first, last = (offset + low, offset + high - 1) if sign > 0 else (offset - 1 - low, offset - high)
-        stop = last + sign
-        return slice(low, high), slice(first, stop if stop >= 0 else None, sign)
+        return slice(low, high), slice(offset + low, offset + high) if sign > 0 else slice(offset - high, offset - low)
 
     def take(self, array: np.ndarray, values: np.ndarray) -> np.ndarray:
         """`array` `(height, width, …)` moved, `values` where there is none."""
         array = array.swapaxes(0, 1) if self.swapped else array
-        moved = array[self.from_rows, self.from_columns]
+        moved = np.ascontiguousarray(array[self.from_rows, self.from_columns])
+        if any(self.flips) and moved.size:  # OpenCV's flip has ten times the speed of a negative step
+            code = -1 if all(self.flips) else int(self.flips[1])
+            moved = cv2.flip(moved, code).reshape(moved.shape)
         if self.covers:
-            return np.ascontiguousarray(moved)
-        out = np.empty((*self.size, *array.shape[2:]), array.dtype)
-        out[...] = values
+            return moved
+        out = _filled((*self.size, *array.shape[2:]), values, array.dtype)
         out[self.to_rows, self.to_columns] = moved
         return out
 
@@ -111,6 +116,62 @@ def _lattice(where: CoordinateMap) -> _Lattice | None:
     return _Lattice(steps[:2], where.source, where.size)
 
 
+class _Look:
+    """The map onto one array whose continuous coordinates are `to_array` times the source's."""
+
+    def __init__(self, where: CoordinateMap, points: np.ndarray | None, to_array: np.ndarray) -> None:
+        self.size = where.size
+        to_centres = _shift(-0.5, -0.5) @ to_array  # OpenCV counts from pixel centres
+        self.map = None if points is None else project(to_centres, points)
+        self.matrix = None if where.inverse is None else to_centres @ where.inverse @ _shift(0.5, 0.5)
+
+    def at(self, array: np.ndarray, *, border: int, flag: int = cv2.INTER_LINEAR, value: float = 0) -> np.ndarray:
+        """What is seen of `array` `(height, width, channels)`; OpenCV's borders know four channels at a time."""
+        parts = [self._at(array[..., k : k + 4], border, flag, value) for k in range(0, array.shape[2], 4)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def at_nearest(self, mask: np.ndarray, outside: int) -> np.ndarray:
+        """The nearest pixel of `mask` `(height, width)`, uint8 or int32; `outside` where there is none."""
+        if max(mask.shape) > _OPENCV_LIMIT:
+            return self._gather(mask, outside)
+        # OpenCV does not warp int32; float32 holds every class id below 2²⁴ exactly, and nearest does no arithmetic.
+        source = mask if mask.dtype == np.uint8 else mask.astype(np.float32)
+        seen = self.at(source[..., None], border=cv2.BORDER_CONSTANT, flag=cv2.INTER_NEAREST, value=outside)
+        return seen[..., 0].astype(mask.dtype, copy=False)
+
+    def _at(self, part: np.ndarray, border: int, flag: int, value: float) -> np.ndarray:
+        height, width = self.size
+        how: dict[str, Any] = {"borderMode": border, "borderValue": (value,) * 4}
+        part = np.ascontiguousarray(part)
+        if self.map is not None:
+            seen = cv2.remap(part, self.map, None, flag, **how)  # type: ignore[call-overload]  # one map of (x, y) is all
+        else:
+            matrix = np.asarray(self.matrix)
+            is_affine = not np.any(matrix[2] != (0, 0, 1))
+            warp, matrix = (cv2.warpAffine, matrix[:2]) if is_affine else (cv2.warpPerspective, matrix)
+            seen = warp(part, matrix, (width, height), flags=flag | cv2.WARP_INVERSE_MAP, **how)
+        return seen.reshape(height, width, -1)
+
+    def _gather(self, mask: np.ndarray, outside: int) -> np.ndarray:
+        rows, columns = np.mgrid[: self.size[0], : self.size[1]]
+        centres = np.stack([columns, rows], axis=-1).astype(np.float64)
+        at = self.map if self.matrix is None else project(self.matrix, centres)
+        column, row = np.moveaxis(np.floor(np.asarray(at) + 0.5).astype(np.int64), -1, 0)
+        exists = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
+        out = np.full(self.size, outside, mask.dtype)
+        out[exists] = mask[row[exists], column[exists]]
+        return out
+
+
+def _filled(shape: tuple[int, ...], values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """An array of `values` everywhere, written row by row: ten times the speed of pixel by pixel."""
+    out = np.empty(shape, dtype)
+    row = np.empty(shape[1:], dtype)
+    row[...] = values
+    out[...] = row
+    return out
+
+
 def _integer(mask: np.ndarray, outside: int) -> np.ndarray:
     """Mask as uint8 where that holds all its values and `outside`, otherwise as int32."""
     fits = mask.dtype in (np.uint8, np.bool_) and 0 <= outside <= 255
@@ -122,7 +183,7 @@ def _fill_values(image: np.ndarray, fill: Fill) -> np.ndarray:
         parts = [np.ascontiguousarray(image[..., first : first + 4]) for first in range(0, image.shape[2], 4)]
         values = np.concatenate([cv2.mean(part)[: part.shape[2]] for part in parts])  # cv2.mean: 10 × numpy's speed
         return np.rint(values).astype(np.uint8) if image.dtype == np.uint8 else values.astype(np.float32)
-    return np.asarray(fill, image.dtype)
+    return np.asarray(np.clip(fill, 0, 255) if image.dtype == np.uint8 else fill, image.dtype)
 
 
 def _scale(where: CoordinateMap) -> tuple[float, float]:
@@ -141,7 +202,7 @@ def _looked_at(where: CoordinateMap, points: np.ndarray | None, margin: int, who
         height, width = where.size
         points = project(where.inverse, np.array([[0.0, 0], [width, 0], [0, height], [width, height]]))
     flat = np.reshape(points, (-1, 2))  # type: ignore[arg-type]  # points are given when a homography is not
-    (left, top), (right, bottom) = flat.min(axis=0), flat.max(axis=0)
+    (left, top), (right, bottom) = (cv2.reduce(flat, 0, how)[0] for how in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
     height, width = where.source
     inside = bool(left >= 0 and top >= 0 and right <= width and bottom <= height)
     if whole and not inside:
@@ -164,65 +225,16 @@ def _shrink(region: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray,
     )
     if (new_height, new_width) == (height, width):
         return region, np.eye(3)
-    small = cv2.resize(np.ascontiguousarray(region), (new_width, new_height), interpolation=cv2.INTER_AREA)
-    return small.reshape(new_height, new_width, -1), np.diag([new_width / width, new_height / height, 1.0])
+    return resize(region, (new_height, new_width), cv2.INTER_AREA), np.diag(
+        [new_width / width, new_height / height, 1.0]
+    )
 
 
-def _warp_mask(
-    mask: np.ndarray, where: CoordinateMap, points: np.ndarray | None, to_mask: np.ndarray, outside: int
-) -> np.ndarray:
-    if max(mask.shape) > _OPENCV_LIMIT:
-        return _gather(mask, project(to_mask, where.points()), outside)
-    # OpenCV does not warp int32; float32 holds every class id below 2²⁴ exactly, and nearest does no arithmetic.
-    source = mask if mask.dtype == np.uint8 else mask.astype(np.float32)
-    moved = _warp(source[..., None], where, points, to_mask, cv2.BORDER_CONSTANT, nearest=True, value=outside)[..., 0]
-    return moved if mask.dtype == np.uint8 else moved.astype(np.int32)
-
-
-def _gather(mask: np.ndarray, points: np.ndarray, outside: int) -> np.ndarray:
-    column, row = np.moveaxis(np.floor(points).astype(np.int64), -1, 0)
-    exists = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
-    out = np.full(points.shape[:2], outside, mask.dtype)
-    out[exists] = mask[row[exists], column[exists]]
-    return out
-
-
-def _warp(
-    image: np.ndarray,
-    where: CoordinateMap,
-    points: np.ndarray | None,
-    to_image: np.ndarray,
-    border: int | None,
-    *,
-    nearest: bool = False,
-    value: float = 0,
-) -> np.ndarray:
-    """`image` `(height, width, channels)` read at the map's points carried over by `to_image`, four channels at a time.
-
-    The edge pixel is repeated outward unless `border` says otherwise: a pixel whose centre is in the image, but less
-    than half a pixel from its edge, must not be blended with the fill.
-    """
-    how: dict[str, Any] = {
-        "borderMode": cv2.BORDER_REPLICATE if border is None else border,
-        "borderValue": (value,) * 4,
-    }
-    flag = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    height, width = where.size
-    if points is not None:
-        at = project(to_image, points) - np.float32(0.5)  # OpenCV counts from pixel centres
-    else:
-        matrix = _shift(-0.5, -0.5) @ to_image @ where.inverse @ _shift(0.5, 0.5)
-    out = np.empty((height, width, image.shape[2]), image.dtype)
-    for first in range(0, image.shape[2], 4):
-        part = np.ascontiguousarray(image[..., first : first + 4])
-        if points is not None:
-            moved = cv2.remap(part, at, None, flag, **how)  # type: ignore[call-overload]  # one map of (x, y) is all
-        elif np.any(matrix[2] != (0, 0, 1)):
-            moved = cv2.warpPerspective(part, matrix, (width, height), flags=flag | cv2.WARP_INVERSE_MAP, **how)
-        else:
-            moved = cv2.warpAffine(part, matrix[:2], (width, height), flags=flag | cv2.WARP_INVERSE_MAP, **how)
-        out[..., first : first + 4] = moved.reshape(height, width, -1)
-    return out
+def resize(image: np.ndarray, size: Size, interpolation: int) -> np.ndarray:
+    """`cv2.resize` to `(height, width)` for any number of channels; OpenCV's own takes four."""
+    parts = (np.ascontiguousarray(image[..., k : k + 4]) for k in range(0, image.shape[2], 4))
+    resized = [cv2.resize(part, size[::-1], interpolation=interpolation).reshape(*size, -1) for part in parts]
+    return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=-1)
 
 
 def _shift(x: float, y: float) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +25,8 @@ class Scale(Geometric):
     low: float = 0.7
     high: float = 1.4
     stretch: float = 1.0
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"low": 1.0, "high": 1.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +21,8 @@ class Shear(Geometric):
     """
 
     degrees: float = 8.0
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"degrees": 0.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()

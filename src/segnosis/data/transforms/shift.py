@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +20,8 @@ class Shift(Geometric):
     """
 
     share: float = 0.1
+
+    neutral: ClassVar[Mapping[str, float] | None] = {"share": 0.0}
 
     def matrix(self, rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
         """Translation."""
