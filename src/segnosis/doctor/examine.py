@@ -105,6 +105,15 @@ class Evidence:
             raise
         return self._facts[name]
 
+    def behind(self, names: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Case fields that `names` rest on, required or optional, and the prices of all evidence between."""
+        names = tuple(names)
+        modules = [module for name in self._closure(names) if (module := self._module(name)) is not None]
+        reached = set(names)
+        for module in modules:
+            reached |= set(inspect.signature(module.Scan if hasattr(module, "Scan") else module.measure).parameters)
+        return frozenset(reached & _CASE_FIELDS), frozenset(module.PRICE for module in modules)
+
     def _arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
         arguments = {}
         for parameter in inspect.signature(function).parameters.values():

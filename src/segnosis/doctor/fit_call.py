@@ -1,0 +1,147 @@
+"""From an intercepted `fit` or `train_on_batch` to a `Case`, with what must be handed on so that nothing is lost."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras.src import tree
+
+from segnosis.doctor.batches import Drawn, Limits, draw, sample_count
+from segnosis.doctor.capture import build_case
+from segnosis.doctor.case import Batch, Budget, Case, Script
+from segnosis.doctor.interception import TrainingCall
+from segnosis.doctor.legacy_images import legacy_fields
+from segnosis.doctor.random_state import to_host
+from segnosis.doctor.snapshot import untouched
+
+_VALIDATION = Limits(samples=128, megabytes=200.0, seconds=5.0)
+_LOOP = Limits(samples=64, megabytes=200.0)
+_MOST_BATCHES = 16
+
+
+def case_of_fit(call: TrainingCall, script: Script, budget: Budget, seed: int) -> tuple[Case, dict[str, Any]]:
+    """The case that a `fit` call is, and the arguments to replace when it goes on.
+
+    Args:
+        call: The intercepted call.
+        script: Where it stands.
+        budget: Dearest evidence allowed.
+        seed: Seeds every probe.
+
+    Returns:
+        The case, and replacements for generators, whose first batches were drawn.
+    """
+    given = call.arguments
+    split = given.get("validation_split") or 0.0
+    arrays: dict[str, Any] = {name: given.get(name) for name in ("y", "sample_weight", "batch_size")}
+    train = draw(
+        given.get("x"),
+        **arrays,
+        steps=given.get("steps_per_epoch"),
+        shuffle=bool(given.get("shuffle", True)),
+        rows=(0.0, 1.0 - split),
+        seed=seed,
+    )
+    replaced = {"x": train.data} if train.data is not given.get("x") else {}
+    validation: Drawn | None = None
+    told = given.get("validation_data")
+    if told is not None:
+        parts = told if isinstance(told, tuple) and len(told) in (2, 3) else (told,)
+        validation = draw(*parts, batch_size=_validation_batch(given), shuffle=False, limits=_VALIDATION)
+        if isinstance(told, types.GeneratorType):
+            replaced["validation_data"] = validation.data
+    elif split:
+        rows = (1.0 - split, 1.0)
+        held_out = {**arrays, "batch_size": _validation_batch(given)}
+        validation = draw(given.get("x"), **held_out, rows=rows, shuffle=False, limits=_VALIDATION)
+    case = build_case(
+        call.model,
+        train,
+        validation,
+        class_weight=given.get("class_weight"),
+        fit_arguments={**given, **replaced},
+        script=script,
+        budget=budget,
+        seed=seed,
+        extra=_refusal(call, train),
+        **legacy_fields(given.get("x")),
+    )
+    return case, replaced
+
+
+class BatchLoop:
+    """The first batches that a loop of `train_on_batch` passes, and the model as it was before the first."""
+
+    def __init__(self, first: TrainingCall) -> None:
+        self.first = first
+        self.batches: list[Batch] = []
+        self.is_open = True
+        self._start: list[tuple[Any, Any]] | None = None
+
+    def add(self, call: TrainingCall) -> None:
+        """Note one more batch; at the first, also the weights, building the model as the call would."""
+        arguments = call.arguments
+        parts = [tree.map_structure(to_host, arguments.get(name), none_is_leaf=False) for name in Batch.__slots__]
+        self.batches.append(Batch(*parts))
+        if self._start is None:
+            build_case(call.model, Drawn(tuple(self.batches), None))
+            self._start = [(variable, to_host(variable)) for variable in call.model.variables]
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether there are as many batches as are examined."""
+        return (
+            len(self.batches) >= _MOST_BATCHES
+            or sum(map(sample_count, self.batches)) >= _LOOP.samples
+            or sum(leaf.nbytes for batch in self.batches for leaf in tree.flatten(batch.x)) >= _LOOP.megabytes * 1e6
+        )
+
+    @contextmanager
+    def at_its_start(self) -> Iterator[None]:
+        """The model with the weights it had before the loop, for the length of the block."""
+        with untouched(self.first.model):
+            for variable, value in self._start or ():
+                variable.assign(value)
+            yield
+
+    def case(self, script: Script, budget: Budget, seed: int) -> Case:
+        """The case that this loop is."""
+        drawn = Drawn(tuple(self.batches), None)
+        return build_case(
+            self.first.model,
+            drawn,
+            class_weight=self.first.arguments.get("class_weight"),
+            fit_arguments={},
+            script=script,
+            budget=budget,
+            seed=seed,
+            extra=_refusal(self.first, drawn),
+        )
+
+
+def _validation_batch(given: Mapping[str, Any]) -> int | None:
+    return given.get("validation_batch_size") or given.get("batch_size")
+
+
+def _refusal(call: TrainingCall, train: Drawn) -> dict[str, Any]:
+    """What the stock training step would raise on two samples of the first batch; `{}` when nothing."""
+    model = call.model
+    if not (train.batches and model.built and model.compiled) or type(model).train_step is not keras.Model.train_step:
+        return {}
+    batch = train.batches[0]
+    x, y, weight = (
+        tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:2]), part, none_is_leaf=False)
+        for part in (batch.x, batch.y, batch.sample_weight)
+    )
+    with untouched(model):
+        try:
+            y_pred = model(x, training=False)
+            model._compute_loss(x, y, y_pred, weight, training=False)
+            model.compute_metrics(x, y, y_pred, weight)
+        except Exception as error:  # whatever the model, the loss or a metric raises
+            return {"fit_error": error}
+    return {}
