@@ -1,0 +1,186 @@
+"""The output gets its soft-max or sigmoid twice.
+
+## What it looks for
+A head that ends in soft-max or sigmoid in front of a loss that applies it again (`from_logits=True`, or a loss of your own
+with a soft-max inside), and two such activations in a row inside the model. The graph is walked through reshapes, casts
+and functions; what a loss does is told by feeding it the truth itself, once as probabilities and once as logits.
+
+## Why the model does not learn
+Probabilities lie between 0 and 1, and as logits that is next to nothing: the best four-class prediction there is costs
+0.744 instead of 0, a uniform one 1.386. The loss cannot fall below that floor, and gradients are a fraction of their size.
+The TensorFlow backend notices most such losses and takes the logits from in front of the soft-max; JAX and torch do not.
+
+## What to do
+Drop one of the two: `from_logits=False` in the loss, or no activation in the last layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.forward import Output
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.evidence.perfect_prediction import Probe
+from segnosis.doctor.evidence.reference_numbers import numbers
+from segnosis.doctor.graph import OUTPUT_LIKE
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, Verdict
+
+CODE, SEVERITY = "HED001", "error"
+
+
+def check(
+    heads: Sequence[Head],
+    *,
+    max_floor: float = 0.05,
+    encodings: Mapping[str, Encoding] | None = None,
+    forward: Mapping[str, Output] | None = None,
+    perfect_prediction: Mapping[str, Probe] | None = None,
+    repaired_logits: Mapping[str, bool] | None = None,
+) -> Verdict:
+    measured: dict[str, float | str | None] = {}
+    for head in heads:
+        measured = {
+            "head": head.name,
+            "activation": _words(head),
+            "loss": head.loss_name,
+            "from_logits": head.from_logits,
+        }
+        finding = _twice_in_the_model(head, measured)
+        if finding is not None:
+            return finding
+        probe = (perfect_prediction or {}).get(head.name)
+        output = (forward or {}).get(head.name)
+        finding = (
+            _twice_by_the_loss(head, probe, output, encodings, measured, max_floor, repaired_logits)
+            if probe is not None and probe.loss is not None and output is not None
+            else _by_configuration(head, measured)
+        )
+        if finding is not None:
+            return finding
+    return Healthy(measured)
+
+
+def _words(head: Head) -> str:
+    return " → ".join(step.does for step in head.activations) or ("none" if head.known else "unknown")
+
+
+def _twice_in_the_model(head: Head, measured: dict[str, float | str | None]) -> Finding | None:
+    chain = [step for step in head.activations if step.does in OUTPUT_LIKE]
+    if len(chain) >= 2 and chain[0].layer != chain[1].layer:
+        first, second = chain[:2]
+        return Finding(
+            says=f"`{second.layer}` applies {second.does} to what `{first.layer}` already made {first.does}: "
+            f"probabilities between 0 and 1 come out nearly uniform, whatever the network says.",
+            measured=measured,
+            fix=f"Remove `{second.layer}`, or the activation of `{first.layer}`: one {second.does} at the very end.",
+            where=head.place,
+        )
+    if head.fed_by and chain:
+        return Finding(
+            says=f"`{head.layer}` ends in {chain[0].does} and is fed with nothing but {head.fed_by} outputs, whose values "
+            f"between 0 and 1 give it little contrast to work with.",
+            measured={**measured, "fed_by": head.fed_by},
+            fix=f"Feed `{head.layer}` the logits, before {head.fed_by}, and average or weight the outputs' losses instead.",
+            where=head.place,
+            level="suspected",
+            severity="warning",
+        )
+    return None
+
+
+def _by_configuration(head: Head, measured: dict[str, float | str | None]) -> Finding | None:
+    """Without a forward pass only Keras' own losses say what they do."""
+    ends = [step for step in head.activations if step.does in OUTPUT_LIKE]
+    if not (ends and head.family and head.from_logits):
+        return None
+    return Finding(
+        says=f"`{ends[-1].layer}` ends in {ends[-1].does}, and {head.loss_name}(from_logits=True) applies it again.",
+        measured=measured,
+        fix=_fix(head, ends[-1].does),
+        where=head.place,
+        level="suspected",
+    )
+
+
+def _twice_by_the_loss(
+    head: Head,
+    probe: Probe,
+    output: Output,
+    encodings: Mapping[str, Encoding] | None,
+    measured: dict[str, float | str | None],
+    max_floor: float,
+    repaired_logits: Mapping[str, bool] | None,
+) -> Finding | None:
+    loss = probe.loss
+    if loss is None or loss.takes != "logits" or loss.probabilities is None or loss.logits is None:
+        return None
+    floor, best, grey = loss.probabilities.perfect, loss.logits.perfect, loss.logits.grey
+    measured |= {
+        "output": output.format,
+        "perfect_probabilities_cost": floor,
+        "perfect_logits_cost": best,
+        "uniform": grey,
+    }
+    ends = [step.does for step in head.activations if step.does in OUTPUT_LIKE]
+    linear = head.known and not head.activations
+    if output.format not in ("probabilities", "sigmoid") or (linear and output.sums_to_one_over is None):
+        return None
+    if not floor - best > max_floor * abs(grey - best):
+        return None
+    activation = ends[-1] if ends else ("softmax" if output.format == "probabilities" else "sigmoid")
+    measured["double_softmax"] = (
+        numbers(encodings[head.name].frequencies)["double_softmax"]
+        if encodings and head.name in encodings and activation == "softmax"
+        else None
+    )
+    repaired = bool(repaired_logits and repaired_logits.get(head.name))
+    says = (
+        f"The head already gives {activation} probabilities ({output.low:.3g} to {output.high:.3g}), and the loss "
+        f"{head.loss_name} applies {activation} again: a perfect prediction still costs {floor:.3f} where {best:.3f} is "
+        f"possible and a uniform one costs {grey:.3f}."
+    )
+    if repaired:
+        says = (
+            f"The head ends in {activation} and the loss {head.loss_name} takes logits; the TensorFlow backend finds the "
+            f"logits behind it and repairs this, JAX and torch do not: there a perfect prediction costs {floor:.3f}."
+        )
+    return Finding(
+        says=says,
+        measured={**measured, "repaired_by_backend": repaired},
+        fix=_fix(head, activation),
+        where=head.place,
+        level="suspected" if repaired else "proven",
+        severity="note" if repaired else "error",
+    )
+
+
+def _fix(head: Head, activation: str) -> str:
+    if head.family:
+        name = head.loss_name if not head.loss_name.islower() else f"keras.losses.{head.loss_name}"
+        return (
+            f'`loss={name}(from_logits=False)`, or take `activation="{activation}"` off `{head.place[0]}` and keep the '
+            "loss as it is."
+        )
+    return (
+        f'Take `activation="{activation}"` off `{head.place[0]}`, or remove the {activation} (or `from_logits=True`) inside '
+        f"`{head.loss_name}`."
+    )
+
+
+def sick() -> Case:
+    import keras
+
+    return Case(
+        model=segmenter(3, after=[keras.layers.Softmax(), keras.layers.Softmax(name="again")]),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        batches=squares(),
+    )
+
+
+def healthy() -> Case:
+    import keras
+
+    return Case(model=segmenter(3, "softmax"), loss=keras.losses.SparseCategoricalCrossentropy(), batches=squares())

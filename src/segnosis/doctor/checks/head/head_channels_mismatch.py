@@ -1,0 +1,163 @@
+"""The head has another number of channels than there are classes, or normalizes over the wrong axis.
+
+## What it looks for
+A soft-max over a single channel; a soft-max over height or width; one channel for three classes or more, or fewer channels
+than the class ids of the masks, which run from 0 without a gap; a cross-entropy over classes on a single channel; one-hot
+masks of another depth than the head.
+
+## Why the model does not learn
+A soft-max over one channel is 1 everywhere, whatever the weights. Over the rows of the image it makes pixels compete
+instead of classes. A class without a channel cannot be predicted.
+
+## What to do
+One channel with a sigmoid for two classes, or one channel per class, background included, with a soft-max over the last axis.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.forward import Output
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, Verdict
+
+CODE, SEVERITY = "HED003", "error"
+
+
+def check(
+    heads: Sequence[Head],
+    *,
+    max_gap_classes: int = 255,
+    encodings: Mapping[str, Encoding] | None = None,
+    forward: Mapping[str, Output] | None = None,
+) -> Verdict:
+    measured: dict[str, float | str | None] = {}
+    for head in heads:
+        encoding, output = (encodings or {}).get(head.name), (forward or {}).get(head.name)
+        channels = head.shape[-1] if head.shape else encoding.channels if encoding else None
+        classes = _classes_from_zero(encoding, max_gap_classes)
+        measured = {"head": head.name, "channels": channels, "classes_in_masks": classes, "loss": head.loss_name}
+        for judge in (_one_channel, _wrong_axis, _too_few, _other_depth):
+            problem = judge(head, channels, classes, encoding, output)
+            if problem is not None:
+                says, fix = problem
+                return Finding(says=says, measured=measured, fix=fix, where=head.place)
+        if _independent_classes(head, channels):
+            return Finding(
+                says=f"`{head.place[0]}` gives {channels} independent sigmoids, and {head.loss_name} takes them for one "
+                "distribution over classes.",
+                measured=measured,
+                fix=f'`activation="softmax"` in `{head.place[0]}`.',
+                where=head.place,
+                level="suspected",
+                severity="warning",
+            )
+    return Healthy(measured)
+
+
+def _classes_from_zero(encoding: Encoding | None, most: int) -> int | None:
+    """Number of class ids when they run 0, 1, 2 … without a gap; `None` when they do not or are something else."""
+    if encoding is None or encoding.kind not in ("ids", "binary") or not encoding.values:
+        return None
+    values = sorted(encoding.values)
+    while len(values) > 1 and values[-1] > values[-2] + 1:  # a void value above the classes
+        values.pop()
+    whole = values == [float(i) for i in range(len(values))]
+    return len(values) if whole and 1 < len(values) < most else None
+
+
+_Problem = tuple[str, str] | None
+
+
+def _one_channel(
+    head: Head, channels: int | None, classes: int | None, encoding: Encoding | None, output: Output | None
+) -> _Problem:
+    if channels != 1:
+        return None
+    binary = (
+        f'`Conv2D(1, 1, activation="sigmoid")` with `keras.losses.BinaryCrossentropy()` as `{head.layer or head.name}`'
+    )
+    if any(step.does == "softmax" and step.axis == -1 for step in head.activations) or (
+        output is not None and output.low == output.high == 1.0 and not head.known
+    ):
+        return (
+            f"`{head.place[0]}` is a soft-max over a single channel: it gives 1.0 at every pixel, whatever the weights are.",
+            f"{binary}, or `Conv2D(2, 1)` for a soft-max over two classes.",
+        )
+    if head.family in ("sparse", "one-hot"):
+        return (
+            f"{head.loss_name} compares classes by their channels, and `{head.place[0]}` has one channel: "
+            "there is nothing to choose from.",
+            f"{binary}, or as many channels as classes.",
+        )
+    return None
+
+
+def _wrong_axis(
+    head: Head, channels: int | None, classes: int | None, encoding: Encoding | None, output: Output | None
+) -> _Problem:
+    import keras
+
+    if keras.config.image_data_format() == "channels_first":
+        return None
+    step = next((step for step in head.activations if step.does == "softmax" and step.axis != -1), None)
+    over = output.sums_to_one_over if output is not None else None
+    last = len(output.arrays[0].shape) - 1 if output is not None else None
+    if step is None and (over is None or over == last or head.known):
+        return None
+    layer = step.layer if step else head.place[0]
+    axis = step.axis if step else over
+    return (
+        f"`{layer}` applies the soft-max over axis {axis}: positions in the image compete there, not the "
+        f"{channels or ''} classes.",
+        f"`keras.layers.Softmax(axis=-1)` in place of `{layer}`.",
+    )
+
+
+def _too_few(
+    head: Head, channels: int | None, classes: int | None, encoding: Encoding | None, output: Output | None
+) -> _Problem:
+    if channels is None or classes is None or classes <= max(2, channels):
+        return None
+    return (
+        f"The masks hold {classes} classes, 0 to {classes - 1}, and `{head.place[0]}` has {channels} "
+        f"channel{'s' if channels > 1 else ''}, enough for {max(2, channels)}.",
+        f"`Conv2D({classes}, 1)` as `{head.layer or head.name}`, with a soft-max and "
+        "`keras.losses.SparseCategoricalCrossentropy()`.",
+    )
+
+
+def _other_depth(
+    head: Head, channels: int | None, classes: int | None, encoding: Encoding | None, output: Output | None
+) -> _Problem:
+    if encoding is None or not encoding.has_axis or encoding.kind not in ("one-hot", "multilabel", "soft"):
+        return None
+    depth = encoding.shape[-1]
+    if channels is None or depth in (1, channels) or head.family is None:
+        return None
+    return (
+        f"The masks are one-hot of {depth} classes, and `{head.place[0]}` has {channels} channel{'s' * (channels > 1)}.",
+        f"`Conv2D({depth}, 1)` as `{head.layer or head.name}`.",
+    )
+
+
+def _independent_classes(head: Head, channels: int | None) -> bool:
+    ends = head.activations[-1:]
+    return bool(
+        channels and channels > 1 and ends and ends[0].does == "sigmoid" and head.family in ("sparse", "one-hot")
+    )
+
+
+def sick() -> Case:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of this soft-max too
+        model = segmenter(1, "softmax")
+    return Case(model=model, loss="binary_crossentropy", batches=squares("binary", num_classes=2))
+
+
+def healthy() -> Case:
+    return Case(model=segmenter(1, "sigmoid"), loss="binary_crossentropy", batches=squares("binary", num_classes=2))

@@ -1,0 +1,187 @@
+"""The class weights push the wrong way.
+
+## What it looks for
+How much a pixel of each class counts, asked of the loss itself: a prediction that is sure everywhere but on one class, for
+each class. That, the sample weights and `class_weight` are held against how often each class occurs. Weights that are not
+numbers; a rare class that counts less than a common one; and `fit(class_weight=…)` with masks, which Keras cannot do.
+
+## Why the model does not learn
+With 3 % foreground the background already weighs 32 times as much. Weights meant to mend that, given in the wrong
+order, square it: nothing but background pays. A weight of 1 / 0 for a class that never occurs makes the loss NaN or
+infinite.
+
+## What to do
+Inverse frequencies, clipped: the finding prints them for this data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.evidence.perfect_prediction import Probe
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "LOS004", "error"
+
+_MOST = 50.0
+
+
+def check(
+    heads: Sequence[Head],
+    encodings: Mapping[str, Encoding],
+    *,
+    max_imbalance: float = 100.0,
+    max_reversed: float = 5.0,
+    certain_reversed: float = 10.0,
+    perfect_prediction: Mapping[str, Probe] | None = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Verdict:
+    measured: dict[str, Any] = {"class_weight": str(dict(class_weight)) if class_weight else None}
+    judged = [head for head in heads if head.loss is not None and head.name in encodings]
+    if not judged:
+        return NotApplicable("no output has both a loss and a target")
+    for head in judged:
+        encoding = encodings[head.name]
+        share = np.array(encoding.frequencies)
+        good = _inverse(share)
+        measured = {
+            "head": head.name,
+            "loss": head.loss_name,
+            "class_weight": str(dict(class_weight)) if class_weight else None,
+            "class_shares": {str(i): float(value) for i, value in enumerate(share)},
+        }
+        if class_weight and len(encoding.shape) > 2:
+            return Finding(
+                says=f"`fit(class_weight=…)` wants one class per sample, and these masks, shape {encoding.shape}, have one per "
+                "pixel: Keras stops with an error, or takes one row for all.",
+                measured=measured,
+                fix=f"`sample_weight = np.array({good})[masks]` as a third array, weights by class id for this data, in "
+                "place of `class_weight`.",
+                where=head.place,
+            )
+        probe = (perfect_prediction or {}).get(head.name)
+        weights = _weights(encoding, probe)
+        measured["pixel_weights"] = {str(i): float(value) for i, value in enumerate(weights)}
+        broken = [i for i, value in enumerate(weights) if not np.isfinite(value)]
+        if broken and _finite_otherwise(probe, encoding):
+            return Finding(
+                says=f"The weight of class {broken[0]} is {weights[broken[0]]}: dividing by the 0 pixels of a class, most likely.",
+                measured=measured,
+                fix=f"`class_weights = {good}`.",
+                where=head.place,
+            )
+        finding = _reversed(head, share, weights, good, measured, max_imbalance, max_reversed, certain_reversed)
+        if finding is not None:
+            return finding
+    return Healthy(measured)
+
+
+def _inverse(share: np.ndarray) -> list[float]:
+    """Inverse frequencies, the commonest class 1, clipped; an absent class counts as the commonest."""
+    present = share > 0
+    inverse = np.where(present, share.max(initial=0.0) / np.where(present, share, 1.0), 1.0)
+    return [round(float(value), 2) for value in np.minimum(inverse, _MOST)]
+
+
+def _weights(encoding: Encoding, probe: Probe | None) -> np.ndarray:
+    """What a pixel of each class counts: by the loss, times its mean sample weight."""
+    count = len(encoding.frequencies)
+    of_loss = probe.loss.class_weights if probe is not None and probe.loss is not None else ()
+    weights = np.array(of_loss) if len(of_loss) == count else np.ones(count)
+    sums, pixels = np.zeros(count), np.zeros(count)
+    for target, weight in zip(encoding.arrays, encoding.weights, strict=True):
+        if weight is None:
+            continue
+        ids = encoding.ids(target)
+        plane = weight[..., 0] if weight.ndim == ids.ndim + 1 and weight.shape[-1] == 1 else weight
+        if plane.ndim < ids.ndim:
+            plane = plane.reshape(plane.shape + (1,) * (ids.ndim - plane.ndim))
+        try:
+            plane = np.broadcast_to(plane, ids.shape)
+        except ValueError:  # fit() says what is wrong with such weights itself
+            continue
+        valid = ids >= 0
+        sums += np.bincount(ids[valid], weights=plane[valid].astype("float64"), minlength=count)[:count]
+        pixels += np.bincount(ids[valid], minlength=count)[:count]
+    seen = pixels > 0
+    return weights * np.where(seen, sums / np.where(seen, pixels, 1), 1.0)
+
+
+def _finite_otherwise(probe: Probe | None, encoding: Encoding) -> bool:
+    """Whether it is a weight that is not finite, and not the whole loss."""
+    if any(w is not None and not np.isfinite(w).all() for w in encoding.weights):
+        return True
+    weights = probe.loss.class_weights if probe is not None and probe.loss is not None else ()
+    known = probe.loss.fitting if probe is not None and probe.loss is not None else None
+    return bool(weights) and (np.isfinite(weights).any() or known is None)
+
+
+def _reversed(
+    head: Head,
+    share: np.ndarray,
+    weights: np.ndarray,
+    good: list[float],
+    measured: Mapping[str, Any],
+    max_imbalance: float,
+    max_reversed: float,
+    certain_reversed: float,
+) -> Finding | None:
+    present = np.flatnonzero((share > 0) & np.isfinite(weights) & (weights > 1e-6))
+    if len(present) < 2:
+        return None
+    common = present[np.argmax(share[present])]
+    total = share * weights
+    rare = min(present, key=lambda i: total[i])
+    ratio, backwards = total[common] / total[rare], weights[common] / weights[rare]
+    if ratio > max_imbalance and backwards > max_reversed:
+        return Finding(
+            says=f"A pixel of class {rare} ({share[rare]:.2%} of all) counts {1 / backwards:.2g} times one of class {common} "
+            f"({share[common]:.1%}): together class {common} weighs {ratio:.0f} times as much, {share[common] / share[rare]:.0f} "
+            "without weights.",
+            measured=measured,
+            fix=f"`class_weights = {good}`, by class id: rare classes get more.",
+            where=(head.loss_name,),
+            level="proven" if backwards > certain_reversed else "suspected",
+        )
+    heavy = max(present, key=lambda i: total[i])
+    if (
+        heavy != common
+        and total[heavy] / total[common] > max_imbalance
+        and weights[heavy] / weights[common] > max_imbalance
+    ):
+        return Finding(
+            says=f"Class {heavy} ({share[heavy]:.2%} of all pixels) weighs {total[heavy] / total[common]:.0f} times as much in "
+            f"total as class {common} ({share[common]:.1%}): predicting it everywhere is cheapest.",
+            measured=measured,
+            fix=f"`class_weights = {good}`, by class id.",
+            where=(head.loss_name,),
+            level="suspected",
+        )
+    return None
+
+
+def _weighted(weights: Sequence[float]) -> Any:
+    def weighted_crossentropy(y_true: Any, y_pred: Any) -> Any:
+        import keras
+
+        pixel = keras.ops.sum(keras.ops.convert_to_tensor(np.array(weights, "float32")) * y_true, axis=-1)
+        return pixel * keras.losses.categorical_crossentropy(y_true, y_pred)
+
+    return weighted_crossentropy
+
+
+def sick() -> Case:
+    batches = squares("one-hot", num_classes=2, foreground=0.2)
+    return Case(model=segmenter(2, "softmax"), loss=_weighted([0.96, 0.04]), batches=batches)
+
+
+def healthy() -> Case:
+    batches = squares("one-hot", num_classes=2, foreground=0.2)
+    return Case(model=segmenter(2, "softmax"), loss=_weighted([0.04, 0.96]), batches=batches)

@@ -1,0 +1,103 @@
+"""What the untrained hand-over gives: the model's outputs on the first batches, in inference mode."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from segnosis.doctor.ask import raised
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.snapshot import untouched
+
+PRICE = "batch"
+
+MAX_BATCHES = 3
+MAX_PIXELS = 8 * 256 * 256  # of one batch, so that 512-pixel programs are judged in seconds too
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output on the first batches.
+
+    Attributes:
+        arrays: `(batch, height, width, channels)` float32, one per batch.
+        low, high: Smallest and largest value.
+        deviation: Standard deviation over pixels, averaged over channels.
+        sums_to_one_over: Axis over which values sum to 1, or `None`.
+        zeros: Share of values that are exactly 0.
+        finite: Whether every value is finite.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    low: float
+    high: float
+    deviation: float
+    sums_to_one_over: int | None
+    zeros: float
+    finite: bool
+
+    @property
+    def format(self) -> str:
+        """`"probabilities"` (sum to 1), `"sigmoid"` (inside 0 to 1), `"rectified"` or `"logits"`."""
+        if self.sums_to_one_over is not None and self.low >= 0:
+            return "probabilities"
+        if self.low >= 0 and self.high <= 1 and self.zeros < 0.01:
+            return "sigmoid"
+        return "rectified" if self.low >= 0 and self.zeros > 0.05 else "logits"
+
+
+def few(batch: Batch) -> Batch:
+    """The batch, cut to as many samples as `MAX_PIXELS` allows, at least one."""
+    first = np.asarray(keras.tree.flatten(batch.x)[0])
+    pixels = int(np.prod(first.shape[1:3])) or 1
+    keep = max(1, min(len(first), MAX_PIXELS // pixels))
+    if keep == len(first):
+        return batch
+    return Batch(*(_cut(part, keep) for part in (batch.x, batch.y, batch.sample_weight)))
+
+
+def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch]) -> Mapping[str, Output]:
+    """Output name → what came out."""
+    found: dict[str, list[np.ndarray]] = {head.name: [] for head in heads}
+    with untouched(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Keras warns of here, a check says in full
+        for batch in list(batches)[:MAX_BATCHES]:
+            x = keras.tree.map_structure(keras.ops.convert_to_tensor, few(batch).x)
+            try:
+                outputs = keras.tree.flatten(model(x, training=False))
+            except Exception as error:  # anything that anyone's model can raise; fit() raises the same
+                raise Unavailable(f"the model cannot be called on these inputs ({raised(error).error})") from error
+            for head in heads:
+                found[head.name].append(np.asarray(keras.ops.convert_to_numpy(outputs[head.index]), "float32"))
+    return {name: _described(tuple(arrays)) for name, arrays in found.items() if arrays}
+
+
+def _described(arrays: tuple[np.ndarray, ...]) -> Output:
+    first = arrays[0]
+    return Output(
+        arrays=arrays,
+        low=float(min(a.min() for a in arrays)),
+        high=float(max(a.max() for a in arrays)),
+        deviation=float(np.mean([a.reshape(-1, a.shape[-1]).std(axis=0).mean() for a in arrays])),
+        sums_to_one_over=next(
+            (
+                axis
+                for axis in range(first.ndim - 1, 0, -1)
+                if all(np.allclose(a.sum(axis=axis, dtype="float64"), 1.0, atol=5e-3) for a in arrays)
+            ),
+            None,
+        ),
+        zeros=float(np.mean([np.mean(a == 0) for a in arrays])),
+        finite=all(bool(np.isfinite(a).all()) for a in arrays),
+    )
+
+
+def _cut(part: Any, keep: int) -> Any:
+    return None if part is None else keras.tree.map_structure(lambda array: np.asarray(array)[:keep], part)

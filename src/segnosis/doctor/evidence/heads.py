@@ -1,0 +1,156 @@
+"""What ends the model: each output's activations by a walk of the graph, and the loss and metrics that judge it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+from keras.src.trainers.compile_utils import get_loss, get_metric  # what fit() itself makes of `loss=`, `metrics=`
+
+from segnosis.doctor.case import Batch
+from segnosis.doctor.graph import Step, ending, graph_of
+from segnosis.doctor.snapshot import untouched
+
+PRICE = "static"
+
+_FAMILIES = {
+    "sparse_categorical_crossentropy": "sparse",
+    "categorical_crossentropy": "one-hot",
+    "categorical_focal_crossentropy": "one-hot",
+    "binary_crossentropy": "binary",
+    "binary_focal_crossentropy": "binary",
+    "dice": "overlap",
+    "tversky": "overlap",
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output of the model, and what judges it.
+
+    Attributes:
+        name: Name of the output.
+        index: Position among the model's flat outputs.
+        count: Number of outputs of the model.
+        shape: `(batch, height, width, channels)`, `None` for free sizes; `()` when the graph is unknown.
+        layer: Name of the last layer with weights; empty when unknown.
+        steps: From that layer's own activation to the output; empty without a graph.
+        fed_by: The output-like activation that already feeds that layer, or `None`.
+        known: Whether the graph could be walked.
+        loss: The Keras loss that judges this output, or `None`.
+        loss_weight: Its weight in the sum.
+        metrics: Keras metrics of this output.
+        problem: Why Keras cannot make a loss or metric of what was given; `fit()` raises the same.
+    """
+
+    name: str
+    index: int
+    count: int
+    shape: tuple[int | None, ...] = ()
+    layer: str = ""
+    steps: tuple[Step, ...] = ()
+    fed_by: str | None = None
+    known: bool = False
+    loss: Any = None
+    loss_weight: float = 1.0
+    metrics: tuple[Any, ...] = ()
+    problem: str | None = None
+
+    @property
+    def activations(self) -> tuple[Step, ...]:
+        """The steps that change values."""
+        return tuple(step for step in self.steps if step.does not in ("passes", "linear"))
+
+    @property
+    def family(self) -> str | None:
+        """`"sparse"`, `"one-hot"`, `"binary"` or `"overlap"` for Keras' own losses, `None` for anyone else's."""
+        function = getattr(self.loss, "fn", None)
+        own = str(getattr(function, "__module__", "")).startswith("keras.")
+        return _FAMILIES.get(function.__name__) if function is not None and own else None
+
+    @property
+    def from_logits(self) -> bool | None:
+        """What the loss was told about logits; `None` when it does not say."""
+        return stated(self.loss, "from_logits", default=False if self.family else None)
+
+    @property
+    def loss_name(self) -> str:
+        """The loss as its user calls it."""
+        function = getattr(self.loss, "fn", None)
+        if type(self.loss).__name__ == "LossFunctionWrapper":
+            return str(getattr(function, "__name__", None) or self.loss.name)
+        return type(self.loss).__name__
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Names of the layers that end the model here, the last first."""
+        names = [step.layer for step in reversed(self.activations)] + [self.layer or self.name]
+        return tuple(dict.fromkeys(names))
+
+    def pick(self, structure: Any) -> Any:
+        """The part of a structure of targets, weights or losses that belongs to this output."""
+        if isinstance(structure, Mapping):
+            if self.name in structure:
+                return structure[self.name]
+            return list(structure.values())[self.index] if len(structure) == self.count else None
+        if isinstance(structure, list | tuple):
+            if len(structure) == self.count:
+                return structure[self.index]
+            return structure[0] if len(structure) == 1 else None
+        return structure
+
+
+def stated(loss: Any, setting: str, default: Any = None) -> Any:
+    """A setting such as `from_logits` or `ignore_class`, where the loss object itself states it."""
+    for place in (getattr(loss, "_fn_kwargs", None), getattr(loss, "__dict__", None)):
+        if isinstance(place, Mapping) and place.get(setting) is not None:
+            return place[setting]
+    return default
+
+
+def measure(
+    model: keras.Model, loss: Any = None, metrics: Any = None, batches: Sequence[Batch] | None = None
+) -> tuple[Head, ...]:
+    """One `Head` per output, in the model's order."""
+    graph = graph_of(model)
+    outputs = keras.tree.flatten(graph.outputs) if graph is not None else []
+    names = _names(model, graph, len(outputs))
+    weights = getattr(model._compile_loss, "_user_loss_weights", None)
+    heads = []
+    with untouched(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Keras warns of here, a check says in full
+        for index, name in enumerate(names):
+            head = Head(name, index, len(names))
+            if outputs:
+                end = ending(outputs[index])
+                head = replace(head, shape=end.shape, layer=end.layer, steps=end.steps, fed_by=end.fed_by, known=True)
+            weight = head.pick(weights)
+            head = replace(head, loss_weight=1.0 if weight is None else float(weight))
+            heads.append(_judged(head, loss, metrics, head.pick(batches[0].y) if batches else None))
+    return tuple(heads)
+
+
+def _names(model: keras.Model, graph: Any, count: int) -> list[str]:
+    structure = getattr(graph, "_outputs_struct", None)
+    if isinstance(structure, dict) and len(structure) == count:
+        return sorted(structure)  # the order in which Keras flattens a dict
+    names = list(getattr(model, "output_names", None) or [])
+    if len(names) >= max(1, count):
+        return names
+    return ["output"] if count < 2 else [f"output {i}" for i in range(count)]
+
+
+def _judged(head: Head, loss: Any, metrics: Any, target: Any) -> Head:
+    shape = head.shape or (None, None, None, 2)
+    y_pred = keras.KerasTensor(shape)
+    y_true = keras.KerasTensor(getattr(target, "shape", (*shape[:-1], 1)))  # "crossentropy", "accuracy" mean by shape
+    try:
+        judge = get_loss(head.pick(loss), y_true, y_pred) if loss is not None else None
+        chosen = head.pick(metrics) if head.count > 1 or isinstance(metrics, Mapping) else metrics
+        counted = [get_metric(metric, y_true, y_pred) for metric in keras.tree.flatten(chosen) if metric is not None]
+    except Exception as error:  # a name that Keras does not know, a class instead of an object
+        return replace(head, problem=f"{type(error).__name__}: {error}")
+    return replace(head, loss=judge, metrics=tuple(counted))

@@ -1,0 +1,66 @@
+"""Where the loss pulls: its gradient with respect to each output of the model, on the first batches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segnosis.doctor.ask import Raised, ask_loss, loss_tensor, raised
+from segnosis.doctor.autodiff import array_gradient
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.forward import Output
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.snapshot import untouched
+
+PRICE = "gradient"
+
+
+@dataclass(frozen=True)
+class LossGradient:
+    """The loss of one output at the model's own predictions.
+
+    Attributes:
+        values: The loss per batch.
+        arrays: Its gradient per batch, in the shape of the output.
+        raised: What the loss raised, else `None`.
+        raised_by_values: Whether it no longer raises once values that are no class are class 0.
+    """
+
+    values: tuple[float, ...]
+    arrays: tuple[np.ndarray, ...]
+    raised: str | None = None
+    raised_by_values: bool = False
+
+
+def measure(
+    heads: Sequence[Head], encodings: Mapping[str, Encoding], forward: Mapping[str, Output]
+) -> Mapping[str, LossGradient]:
+    """Output name → value and gradient of its loss, for outputs that have a loss and a target."""
+    found = {}
+    with untouched(None), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NaN is an answer here
+        for head in heads:
+            if head.loss is not None and head.name in encodings and head.name in forward:
+                found[head.name] = _of(head, encodings[head.name], forward[head.name])
+    return found
+
+
+def _of(head: Head, encoding: Encoding, output: Output) -> LossGradient:
+    values, arrays = [], []
+    for y, weight, y_pred in zip(encoding.arrays, encoding.weights, output.arrays, strict=False):
+        keep = len(y_pred)
+        kept_weight = None if weight is None else weight[:keep]
+        try:
+            value, gradient = array_gradient(
+                lambda tensor, y=y[:keep], w=kept_weight: loss_tensor(head.loss, y, tensor, w), y_pred
+            )
+        except Exception as error:  # anything that anyone's loss can raise; fit() raises the same
+            clean = np.where(np.isin(y[:keep], list(encoding.no_class)), 0, y[:keep]).astype(y.dtype)
+            blamed = not isinstance(ask_loss(head.loss, clean, y_pred, kept_weight), Raised)
+            return LossGradient(tuple(values), tuple(arrays), raised(error).error, blamed)
+        values.append(value)
+        arrays.append(gradient)
+    return LossGradient(tuple(values), tuple(arrays))

@@ -1,0 +1,347 @@
+"""What loss and metrics say of predictions whose worth is known: perfect, grey, shuffled, upside down.
+
+No model and no data take part: the masks are drawn here, in the encoding, sizes and format that the program uses, so a
+fault of the labels cannot pass for a fault of the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segnosis.doctor.ask import Raised, ask_loss, ask_metric, loss_tensor
+from segnosis.doctor.autodiff import array_gradient
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.forward import Output
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.snapshot import untouched
+
+PRICE = "batch"
+
+_STEPS = (1.0, 2.0, 4.0, 8.0, 20.0, 40.0)
+_SURE = 0.98
+
+
+@dataclass(frozen=True)
+class Known:
+    """Values of one loss or metric on predictions of known worth, all of one format.
+
+    Attributes:
+        perfect: The target itself, quite or (for smoothed labels) nearly sure; of logits, the best over magnitudes 1 … 40.
+        grey: The same answer everywhere.
+        shuffled: The perfect prediction with its pixels in another order.
+        wrong: Every pixel surely another class.
+    """
+
+    perfect: float
+    grey: float
+    shuffled: float
+    wrong: float
+
+    @property
+    def range(self) -> float:
+        """Distance from perfect to the worst of the others, the yardstick for "nearly equal"."""
+        return max(abs(other - self.perfect) for other in (self.grey, self.shuffled, self.wrong))
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a loss was found to be.
+
+    Attributes:
+        raised: What it raised on the shapes of this program, else `None`.
+        accepts: When it raised, the encoding of the same masks that it does take, `"ids"` or `"one-hot"`, if any.
+        takes: `"logits"`, `"probabilities"` or `None` when it cannot be told.
+        probabilities, logits: Its values on either format; `None` where they are not finite.
+        lowest_outside: Its lowest value found for values outside 0 … 1.
+        blind_outside: Whether a wrong answer outside 0 … 1 has no gradient (clipped probabilities).
+        class_weights: Cost of being unsure about a pixel of each class, relative to their mean.
+        zero_gradient: Whether its gradient is exactly 0 on soft predictions.
+        blind_on_empty: Whether false positives on an image of background alone have no gradient.
+        empty_nearly: Its value on such images alone when 0.1 % foreground is predicted everywhere.
+        empty_perfect: Its value there when none is.
+    """
+
+    raised: str | None = None
+    accepts: str | None = None
+    takes: str | None = None
+    probabilities: Known | None = None
+    logits: Known | None = None
+    lowest_outside: float = np.inf
+    blind_outside: bool = False
+    class_weights: tuple[float, ...] = ()
+    zero_gradient: bool = False
+    blind_on_empty: bool = False
+    empty_nearly: float = np.nan
+    empty_perfect: float = np.nan
+
+    @property
+    def fitting(self) -> Known | None:
+        """Its values on the format it takes."""
+        return self.logits if self.takes == "logits" else self.probabilities
+
+
+@dataclass(frozen=True)
+class ProbedMetric:
+    """A metric's values in the format of the head.
+
+    Attributes:
+        name: As Keras prints it.
+        of: Class of the metric, or name of the wrapped function.
+        raised: What it raised, else `None`.
+        values: Its values, or `None` when it raised.
+        background: Its value when everything is predicted class 0.
+    """
+
+    name: str
+    of: str
+    raised: str | None = None
+    values: Known | None = None
+    background: float = np.nan
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Loss and metrics of one output.
+
+    Attributes:
+        loss: What the loss was found to be.
+        metrics: The same per metric.
+    """
+
+    loss: Probed | None
+    metrics: tuple[ProbedMetric, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Masks drawn for a probe.
+
+    Attributes:
+        y: The target in the program's encoding.
+        truth: `(…, channels)` 0/1, what a perfect head would emit as probabilities.
+        ids: Class id per pixel.
+    """
+
+    y: np.ndarray
+    truth: np.ndarray
+    ids: np.ndarray
+
+    def emptied(self, from_image: int) -> Drawn:
+        """The same with background alone from this image on."""
+        y, truth, ids = self.y.copy(), self.truth.copy(), self.ids.copy()
+        ids[from_image:] = 0
+        truth[from_image:] = 0
+        if truth.shape[-1] > 1:
+            truth[from_image:, ..., 0] = 1
+        y[from_image:] = (
+            truth[from_image:] if y.shape == truth.shape else ids[from_image:].reshape(y[from_image:].shape)
+        )
+        return Drawn(y, truth, ids)
+
+
+def draw(encoding: Encoding, shape: Sequence[int]) -> Drawn | None:
+    """Masks of independent random pixels, every class in every image; `None` for encodings that are not understood.
+
+    Args:
+        encoding: How the program writes its targets.
+        shape: Shape of the output, with its batch.
+    """
+    if encoding.kind == "other" or encoding.shape[1:3] != tuple(shape[1:3]):
+        return None
+    channels = shape[-1]
+    count = max(2, channels)
+    width = encoding.shape[-1] if encoding.has_axis else 1
+    if width not in (1, channels):
+        return None
+    batch = min(shape[0], encoding.shape[0], 2) if shape[0] > 1 else 1
+    generator = np.random.default_rng(0)
+    pixels = (batch, *shape[1:-1])
+    ids = generator.permuted(np.arange(int(np.prod(pixels))).reshape(batch, -1) % count, axis=1).reshape(pixels)
+    if encoding.kind == "multilabel":
+        truth = (generator.random((*pixels, channels)) < 0.4).astype("float32")
+    else:
+        truth = np.eye(count, dtype="float32")[ids] if channels > 1 else ids[..., None].astype("float32")
+    y = truth if width > 1 else (ids[..., None] if encoding.has_axis else ids)
+    return Drawn(y.astype(encoding.dtype), truth, ids)
+
+
+def measure(
+    heads: Sequence[Head], encodings: Mapping[str, Encoding], forward: Mapping[str, Output]
+) -> Mapping[str, Probe]:
+    """Output name → what its loss and metrics were found to be."""
+    probes = {}
+    with untouched(None):
+        for head in heads:
+            if head.name not in encodings or head.name not in forward:
+                continue
+            output = forward[head.name]
+            drawn = draw(encodings[head.name], output.arrays[0].shape)
+            if drawn is None:
+                continue
+            loss = None if head.loss is None else _probe_loss(head.loss, drawn)
+            as_logits = output.format == "logits" and not any(
+                step.does in ("softmax", "sigmoid", "hard_sigmoid") for step in head.activations
+            )
+            metrics = tuple(_probe_metric(metric, drawn, as_logits) for metric in head.metrics)
+            probes[head.name] = Probe(loss, metrics)
+    return probes
+
+
+def _probe_loss(loss: object, drawn: Drawn) -> Probed:
+    truth, wrong = drawn.truth, _wrong(drawn.truth)
+    mixed, grey = _shuffled(truth), np.full_like(truth, 1 / max(2, truth.shape[-1]))
+    failures: list[str] = []
+
+    def ask(y_pred: np.ndarray) -> float:
+        answer = ask_loss(loss, drawn.y, y_pred)
+        if isinstance(answer, Raised):
+            failures.append(answer.error)
+            return np.nan
+        return answer
+
+    exact = ask(truth)
+    soft = _SURE * truth + (1 - _SURE) * grey
+    best = min(
+        (value for value in (exact, ask(soft), ask(0.9 * truth + 0.1 * grey)) if np.isfinite(value)), default=exact
+    )
+    on_probabilities = Known(best, ask(grey), ask(mixed), ask(wrong))
+    if len(failures) == 6:
+        return Probed(raised=failures[0], accepts=_accepted(loss, drawn))
+    magnitudes = {size: ask(size * (2 * truth - 1)) for size in _STEPS}
+    sure = min((size for size in _STEPS if np.isfinite(magnitudes[size])), key=lambda s: magnitudes[s], default=20.0)
+    on_logits = Known(magnitudes[sure], ask(0 * truth), ask(sure * (2 * mixed - 1)), ask(sure * (2 * wrong - 1)))
+    takes = _takes(ask, on_probabilities, magnitudes, truth)
+    outside = [*magnitudes.values(), *(ask(size * truth) for size in (2.0, 5.0)), ask(2 - 3 * truth), ask(-truth)]
+    return Probed(
+        takes=takes,
+        probabilities=_finite(on_probabilities),
+        logits=_finite(on_logits),
+        lowest_outside=float(np.nanmin([*outside, np.inf])),
+        blind_outside=_gradient_size(loss, drawn, 2 - 4 * truth) == 0.0,
+        class_weights=_class_weights(ask, drawn, takes),
+        zero_gradient=_gradient_size(loss, drawn, 0.5 * soft + 0.5 * np.roll(soft, 1, axis=1) * 0.9 + 0.01) == 0.0,
+        **_on_empty(loss, drawn, takes),
+    )
+
+
+def _on_empty(loss: object, drawn: Drawn, takes: str | None) -> dict[str, Any]:
+    """What an image without foreground is worth: the second of two, and then both."""
+    if len(drawn.y) < 2:
+        return {}
+    second = drawn.emptied(from_image=1)
+    foreground = slice(1, None) if second.truth.shape[-1] > 1 else slice(None)
+    unsure = 0.7 * second.truth + 0.3 / max(2, second.truth.shape[-1])
+    y_pred = np.log(unsure / (1 - unsure)) if takes == "logits" else unsure
+    try:
+        _, slope = array_gradient(lambda tensor: loss_tensor(loss, second.y, tensor), y_pred)
+    except Exception:  # a loss without a slope, or one that raises, is told of elsewhere
+        return {}
+    both = drawn.emptied(from_image=0)
+    nearly = both.truth * (1 - 2e-3) + 1e-3
+    answers = [
+        ask_loss(loss, both.y, np.log(part / (1 - part)) if takes == "logits" else part)
+        for part in (nearly, both.truth * (1 - 2e-6) + 1e-6)
+    ]
+    numbers = [np.nan if isinstance(answer, Raised) else answer for answer in answers]
+    here, there = np.abs(slope[1][..., foreground]).max(), np.abs(slope[0]).max()
+    blind = bool(np.isfinite([here, there]).all() and there > 0 and here <= 1e-6 * there)
+    return {"blind_on_empty": blind, "empty_nearly": numbers[0], "empty_perfect": numbers[1]}
+
+
+def _accepted(loss: object, drawn: Drawn) -> str | None:
+    ids, one_hot = drawn.ids.astype("int32"), drawn.truth
+    for name, y in (("ids", ids), ("one-hot", one_hot)):
+        if y.shape != drawn.y.shape and not isinstance(ask_loss(loss, y, drawn.truth), Raised):
+            return name
+    return None
+
+
+def _takes(ask, known: Known, magnitudes: Mapping[float, float], truth: np.ndarray) -> str | None:  # type: ignore[no-untyped-def]
+    """A loss with a soft-max inside does not see a constant added to all channels; one with a sigmoid inside saturates."""
+    noise = np.random.default_rng(1).normal(0.0, 2.0, truth.shape).astype("float32")
+    at, moved, negated = ask(noise), ask(noise + 3.0), ask(-noise)
+    scale = max(abs(at), abs(at - negated))
+    if truth.shape[-1] > 1 and np.isfinite([at, moved]).all() and abs(at - negated) > 1e-3 * scale:
+        if abs(moved - at) < 1e-4 * scale:
+            return "logits"
+    zero, sure, surer = ask(0 * truth), magnitudes[20.0], magnitudes[40.0]
+    gain = zero - sure
+    saturates = np.isfinite([zero, sure, surer]).all() and gain > 0 and abs(surer - sure) < 1e-3 * gain
+    if saturates and known.perfect - sure > 0.02 * gain and magnitudes[1.0] > magnitudes[4.0] >= sure:
+        return "logits"
+    bounded = saturates and sure < known.perfect - 0.02 * gain  # a hinge, say: best neither at 0 … 1 nor by a sigmoid
+    return "probabilities" if np.isfinite(known.perfect) and not bounded else None
+
+
+def _class_weights(ask, drawn: Drawn, takes: str | None) -> tuple[float, ...]:  # type: ignore[no-untyped-def]
+    """Rise of the loss when only the pixels of one class are unsure, per pixel of that class."""
+    truth, ids = drawn.truth, drawn.ids
+    count = int(ids.max()) + 1
+    if count > 32:
+        return ()
+    sure = 8.0 * (2 * truth - 1) if takes == "logits" else _SURE * truth + (1 - _SURE) / max(2, truth.shape[-1])
+    unsure = 0.0 if takes == "logits" else 1 / max(2, truth.shape[-1])
+    base = ask(sure)
+    costs = []
+    for class_id in range(count):
+        y_pred = sure.copy()
+        y_pred[ids == class_id] = unsure
+        costs.append((ask(y_pred) - base) / float(np.mean(ids == class_id)))
+    mean = float(np.mean(costs))
+    return tuple(float(cost / mean) for cost in costs) if np.isfinite(mean) and mean > 0 else tuple(map(float, costs))
+
+
+def _probe_metric(metric: object, drawn: Drawn, as_logits: bool) -> ProbedMetric:
+    truth = drawn.truth
+    channels = truth.shape[-1]
+    background = np.zeros_like(truth)
+    if channels > 1:
+        background[..., 0] = 1
+    failures: list[str] = []
+
+    def ask(share: np.ndarray) -> float:
+        answer = ask_metric(
+            metric, drawn.y, 12 * (share - 0.5) if as_logits else _SURE * share + (1 - _SURE) / max(2, channels)
+        )
+        if isinstance(answer, Raised):
+            failures.append(answer.error)
+            return np.nan
+        return answer
+
+    values = Known(
+        ask(truth), ask(np.full_like(truth, 1 / max(2, channels))), ask(_shuffled(truth)), ask(_wrong(truth))
+    )
+    function = getattr(metric, "_fn", None)
+    stock = type(metric).__name__
+    of = str(getattr(function, "__name__", stock)) if stock == "MeanMetricWrapper" else stock
+    name = str(getattr(metric, "name", of))
+    if failures:
+        return ProbedMetric(name, of, raised=failures[0])
+    return ProbedMetric(name, of, values=values, background=ask(background))
+
+
+def _gradient_size(loss: object, drawn: Drawn, y_pred: np.ndarray) -> float:
+    """Largest slope of the loss at `y_pred`; NaN where the loss raises."""
+    try:
+        _, gradient = array_gradient(lambda tensor: loss_tensor(loss, drawn.y, tensor), y_pred)
+    except Exception:  # the value itself is reported where it matters; without a slope nothing is claimed of it
+        return np.nan
+    return float(np.abs(gradient).max())
+
+
+def _wrong(truth: np.ndarray) -> np.ndarray:
+    return np.roll(truth, 1, axis=-1) if truth.shape[-1] > 1 and np.all(truth.sum(-1) == 1) else 1 - truth
+
+
+def _shuffled(truth: np.ndarray) -> np.ndarray:
+    flat = truth.reshape(truth.shape[0], -1, truth.shape[-1])
+    order = np.random.default_rng(2).permutation(flat.shape[1])
+    return flat[:, order].reshape(truth.shape)
+
+
+def _finite(known: Known) -> Known | None:
+    return known if np.isfinite([known.perfect, known.grey, known.shuffled]).all() else None

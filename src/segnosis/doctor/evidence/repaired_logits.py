@@ -1,0 +1,57 @@
+"""Whether the backend undoes a second activation: TensorFlow finds the logits behind a soft-max by how the tensor came about."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from segnosis.doctor.ask import Raised, ask_loss, loss_tensor
+from segnosis.doctor.autodiff import as_fit_sees
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.forward import Output
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.evidence.perfect_prediction import Probe
+from segnosis.doctor.snapshot import untouched
+
+PRICE = "batch"
+
+
+def measure(
+    model: keras.Model,
+    heads: Sequence[Head],
+    batches: Sequence[Batch],
+    encodings: Mapping[str, Encoding],
+    forward: Mapping[str, Output],
+    perfect_prediction: Mapping[str, Probe],
+) -> Mapping[str, bool]:
+    """Output name → whether its loss on the model's live output differs from its loss on the same numbers.
+
+    Only outputs that are probabilities under a loss for logits are asked; elsewhere there is nothing to repair.
+    """
+    found = {}
+    with untouched(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns of the very thing that is looked for
+        for head in heads:
+            probe = perfect_prediction.get(head.name)
+            if probe is None or probe.loss is None or probe.loss.takes != "logits":
+                continue
+            if forward[head.name].format not in ("probabilities", "sigmoid"):
+                continue
+            found[head.name] = keras.backend.backend() == "tensorflow" and _differs(
+                model, head, batches[0], encodings[head.name], forward[head.name]
+            )
+    return found
+
+
+def _differs(model: keras.Model, head: Head, batch: Batch, encoding: Encoding, output: Output) -> bool:
+    y, y_pred = encoding.arrays[0][:1], output.arrays[0][:1]
+    x = keras.tree.map_structure(lambda array: keras.ops.convert_to_tensor(np.asarray(array)[:1]), batch.x)
+    plain = ask_loss(head.loss, y, y_pred)
+    if isinstance(plain, Raised):
+        return False
+    live = as_fit_sees(lambda: loss_tensor(head.loss, y, keras.tree.flatten(model(x, training=False))[head.index]))
+    return abs(live - plain) > 1e-4 * max(abs(live), abs(plain))
