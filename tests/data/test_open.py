@@ -34,7 +34,10 @@ HABITS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "imgs and masks, other suffix": ({f"imgs/{i}.jpg": f"masks/{i}.png" for i in range(4)}, ()),
     "Original and Ground Truth": ({f"Original/{i}.tif": f"Ground Truth/{i}.tif" for i in range(4)}, ()),
     "input and ground truth of a challenge": (
-        {f"X2018_Task1-2_Training_Input/I_{i:07}.jpg": f"X2018_Task1_Training_GroundTruth/I_{i:07}_segmentation.png" for i in range(4)},
+        {
+            f"X2018_Task1-2_Training_Input/I_{i:07}.jpg": f"X2018_Task1_Training_GroundTruth/I_{i:07}_segmentation.png"
+            for i in range(4)
+        },
         (),
     ),
     "train and train_masks": ({f"train/{i}.jpg": f"train_masks/{i}_mask.gif" for i in range(4)}, ()),
@@ -62,7 +65,11 @@ HABITS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "suffix in one folder": ({f"Image_{i}.jpg": f"Image_{i}_mask.png" for i in range(4)}, ()),
     "prefix in one folder": ({f"img_{i}.png": f"mask_{i}.png" for i in range(4)}, ()),
     "one folder a patient": (
-        {f"P_{p}_19960909/P_{p}_19960909_{i}.tif": f"P_{p}_19960909/P_{p}_19960909_{i}_mask.tif" for p in range(4) for i in range(3)},
+        {
+            f"P_{p}_19960909/P_{p}_19960909_{i}.tif": f"P_{p}_19960909/P_{p}_19960909_{i}_mask.tif"
+            for p in range(4)
+            for i in range(3)
+        },
         (),
     ),
     "same stem, photograph and mask": ({f"a{i}.jpg": f"a{i}.png" for i in range(4)}, ()),
@@ -72,12 +79,18 @@ HABITS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         tuple(f"labels_color/{i}.png" for i in range(4)),
     ),
     "deep and mixed case": ({f"data/Images/{i}.PNG": f"data/SegmentationMasks/{i}.PNG" for i in range(4)}, ()),
-    "tiles of images and labels": ({f"tiff/{s}/{s}{i}.png": f"tiff/{s}_labels/{s}{i}.png" for s in ("train", "val") for i in range(3)}, ()),
-    "awkward names": (
-        {f"images/{n}.png": f"masks/{n}.png" for n in ("a b", "it's", 'say "x"', "<script>alert(1)<", "größe 雪", "a.b", "-rf", "%s{0}")},
+    "tiles of images and labels": (
+        {f"tiff/{s}/{s}{i}.png": f"tiff/{s}_labels/{s}{i}.png" for s in ("train", "val") for i in range(3)},
         (),
     ),
-}  # fmt: skip
+    "awkward names": (
+        {
+            f"images/{n}.png": f"masks/{n}.png"
+            for n in ("a b", "it's", 'say "x"', "<script>alert(1)<", "größe 雪", "a.b", "-rf", "%s{0}")
+        },
+        (),
+    ),
+}
 
 
 @pytest.mark.parametrize("habit", HABITS)
@@ -129,7 +142,9 @@ def test_several_masks_of_an_image_are_united(tmp_path: Path) -> None:
 
 
 def test_images_alone_are_left_out_and_told(tmp_path: Path) -> None:
-    make(tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(4)}, others=("images/alone.png", "masks/lost.png"))
+    make(
+        tmp_path, {f"images/{i}.png": f"masks/{i}.png" for i in range(4)}, others=("images/alone.png", "masks/lost.png")
+    )
     saw = sg.data.open(tmp_path).spec.saw
     assert "1 images without mask" in saw
     assert "`images/alone.png`" in saw
@@ -140,7 +155,7 @@ def test_two_folders_of_masks_that_fit_are_an_error(tmp_path: Path) -> None:
     for i in range(4):
         for folder in ("images", "masks_a", "masks_b"):
             write(tmp_path / folder / f"{i}.png", example_mask(i) * 255)
-    with pytest.raises(DataError, match="masks_a.*masks_b"):
+    with pytest.raises(DataError, match=r"masks_a.*masks_b"):
         sg.data.open(tmp_path)
 
 

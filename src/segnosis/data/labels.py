@@ -27,6 +27,10 @@ class Counts:
     pixels: Counter[int] = field(default_factory=Counter)
     images: Counter[int] = field(default_factory=Counter)
     fractional: int = 0
+    mixed: int = 0
+    """Files of more than one value."""
+    distinct: int = 0
+    """Sum over these of their numbers of values."""
 
 
 class Census:
@@ -65,7 +69,10 @@ class Census:
             if not whole.all():
                 counts.fractional += 1
             plane = np.rint(plane[whole] if whole.any() else np.zeros(1)).astype(np.int64)
-        for value, number in zip(*values_of(plane), strict=True):
+        values, numbers = values_of(plane)
+        if len(values) > 1:
+            counts.mixed, counts.distinct = counts.mixed + 1, counts.distinct + len(values)
+        for value, number in zip(values, numbers, strict=True):
             counts.pixels[int(value)] += int(number)
             counts.images[int(value)] += 1
         if len(counts.pixels) > 2 * self.MOST:
@@ -197,7 +204,9 @@ def infer(
     elif (_instances(counts, rest)) and not class_names:
         levels, merged, said = sorted(rest), True, f"values 1 to {max(rest)} number objects, all of one class"
     else:
-        levels, nearest = _levels(rest, lossy=any(lossy and c is counts for (_, lossy), c in census.kinds.items()))
+        levels, nearest = _levels(
+            counts, rest, lossy=any(lossy and c is counts for (_, lossy), c in census.kinds.items())
+        )
         if ignore_value is None and not ignore_told and IGNORE in levels and _is_void(levels):
             levels.remove(IGNORE)
             ignored.add(IGNORE)
@@ -233,7 +242,7 @@ def _names(
             received={"distinct values": number, "first": [_show(value, colour) for value in levels[:6]]},
             cure="These look like pictures or object numbers: save masks of class ids as PNG.",
         )
-    if merged or (number == 2 and not named):
+    if merged or (number == 2 and levels[0] == 0 and not named):
         return ("background", "foreground")
     names = tuple(
         named.get(value) or ("background" if value == 0 else _show(value, colour) if colour else f"class {value}")
@@ -250,32 +259,28 @@ def _are_ids(pixels: Mapping[int, int], number: int) -> bool:
     return len(inside) >= 2 and sum(inside.values()) > 0.99 * sum(pixels.values())
 
 
-def _levels(pixels: Mapping[int, int], *, lossy: bool) -> tuple[list[int], bool]:
-    """Values that are classes; `True` when the others are fuzz around them (JPEG, interpolation)."""
+def _levels(counts: Counts, pixels: Mapping[int, int], *, lossy: bool) -> tuple[list[int], bool]:
+    """Values that are classes; `True` when the others are fuzz around them (JPEG, interpolation).
+
+    Fuzz is told by three things together: each file holds many more values than there are peaks, the peaks are far
+    apart, and nearly all pixels lie at one of them.
+    """
     values = sorted(pixels)
     if len(values) <= 2:
         return values, lossy and len(values) == 2 and values[1] - values[0] > 16
-    total = sum(pixels.values())
+    total, usual = sum(pixels.values()), float(np.median(list(pixels.values())))
     peaks: list[int] = []
-    covered = 0
     for value, number in sorted(pixels.items(), key=lambda item: (-item[1], item[0])):
-        if covered >= 0.97 * total and len(peaks) > 1:
+        if number < max(0.005 * total, 4 * usual):
             break
         if all(abs(value - peak) > 12 for peak in peaks):
             peaks.append(value)
-        covered += number
-    ends = sum(number for value, number in pixels.items() if min(abs(value - peak) for peak in peaks) <= 12)
-    fuzzy = len(values) > max(8, 3 * len(peaks)) and ends >= 0.9 * total and len(peaks) <= 20
-    if fuzzy and (lossy or _scattered(pixels, peaks, total)):
-        snapped = {0 if peak <= 12 else 255 if peak >= 243 else peak for peak in peaks}
-        return sorted(snapped), True
+    if len(peaks) < 2 or max(peaks) - min(peaks) < 64:
+        return values, False
+    near = sum(number for value, number in pixels.items() if min(abs(value - peak) for peak in peaks) <= 12)
+    if counts.distinct / max(counts.mixed, 1) > max(8, 3 * len(peaks)) and near >= 0.85 * total:
+        return sorted({0 if peak <= 12 else 255 if peak >= 243 else peak for peak in peaks}), True
     return values, False
-
-
-def _scattered(pixels: Mapping[int, int], peaks: Sequence[int], total: int) -> bool:
-    """Whether the values beside the peaks are rare and many: no class is."""
-    beside = [number for value, number in pixels.items() if value not in peaks]
-    return len(peaks) > 1 and sum(beside) <= 0.1 * total and float(np.median(beside)) < 1e-3 * total
 
 
 def _instances(counts: Counts, pixels: Mapping[int, int]) -> bool:
@@ -284,7 +289,7 @@ def _instances(counts: Counts, pixels: Mapping[int, int]) -> bool:
     if len(values) < 30 or values != list(range(1, len(values) + 1)) or counts.files < 2:
         return False
     images = [counts.images[value] for value in values]
-    return images[0] >= 0.8 * counts.files and all(a >= b for a, b in pairwise(images))
+    return images[0] >= 0.8 * counts.files and images[-1] < images[0] and all(a >= b for a, b in pairwise(images))
 
 
 def _is_void(levels: Sequence[int]) -> bool:
@@ -299,8 +304,11 @@ def _without_strays(levels: list[int], counts: Counts) -> list[int]:
     common = [v for v in levels if counts.images[v] > max(1, 0.01 * counts.files) or counts.pixels[v] > 1e-3 * total]
     if counts.files < 10 or not common:
         return levels
-    top = max(common)
-    return [value for value in levels if value in common or value <= top + 1]
+    top, kept = max(common), list[int]()
+    for value in levels:
+        if value <= top or (kept and value == kept[-1] + 1):
+            kept.append(value)
+    return kept
 
 
 def _colours(pixels: Mapping[int, int], named: Mapping[int, str]) -> tuple[list[int], bool]:

@@ -109,7 +109,7 @@ def example(root: Path) -> tuple[Truth, ...]:
         Image.fromarray(image).save(root / "images" / f"{id}.png")
         Image.fromarray(mask * 255).save(root / "masks" / f"{id}_mask.png")
         truths.append(Truth(id, id, image, mask))
-    return tuple(truths)
+    return tuple(sorted(truths, key=lambda truth: natural(truth.id)))
 
 
 def _find(folder: Folder) -> _Found:
