@@ -25,7 +25,7 @@ def deeplab_v3_plus(
     atrous_rates: Sequence[int] | None = None,
     decoder: bool | None = None,
     dropout: float = 0.1,
-    preprocessing: str | None = "backbone",
+    preprocessing: str | layers.Layer | None = "backbone",
 ) -> keras.Model:
     """Build a DeepLab v3+ that emits float32 logits, `(batch, height, width, num_classes)`.
 
@@ -44,8 +44,9 @@ def deeplab_v3_plus(
         decoder: Merge features of stride 4 before the logits. `None` takes what was published: no decoder for
             `mobilenet_v2`, one for all others.
         dropout: Share of units dropped before the decoder, in training.
-        preprocessing: `"backbone"` scales raw pixel values 0–255 as the backbone's published weights expect. `None`,
-            `"rescale"` (divide by 255) and `"standardize"` (each image to mean 0, deviation 1) as in `unet`.
+        preprocessing: The first layer, for a model that takes raw pixel values 0–255. `"backbone"`: what the
+            backbone's published weights expect; `"rescale"`: divide by 255; `"standardize"`: each image to mean 0,
+            deviation 1; any Keras layer; or `None`.
 
     Raises:
         ArgumentError: An argument that cannot work, with the value that does.
@@ -129,9 +130,9 @@ def _pyramid_pooling(x: KerasTensor, rates: Sequence[int]) -> KerasTensor:
 def _enlarged(x: KerasTensor, *, like: KerasTensor, factor: int, name: str) -> KerasTensor:
     """Bilinear interpolation of `x` at pixel / `factor`, for every pixel of `like`; one nested model named `name`.
 
-    Keras' resizing takes the size in advance and half-pixel centres. Here the size follows from each batch, and feature i
-    lies on pixel `factor`·i, where the backbone computed it. Two small matrices do it, one per axis: a feature's weight
-    falls linearly from 1 at its own pixel to 0 at the next feature's.
+    Keras' resizing takes the size in advance and half-pixel centres. Here the size follows from each batch, and feature
+    i lies on pixel `factor`·i, where the backbone computed it. Two small matrices do it, one per axis: a feature's
+    weight falls linearly from 1 at its own pixel to 0 at the next feature's.
     """
     small, big = keras.Input(x.shape[1:], name="features"), keras.Input(like.shape[1:], name="like")
     rows = _interpolation(small[0, :, 0, 0], big[0, :, 0, 0], factor)

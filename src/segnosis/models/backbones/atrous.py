@@ -1,8 +1,8 @@
 """Convolutions whose stride can become dilation, and that sample at pixels 0, s, 2s, … whatever the image's size.
 
 `padding="same"` with a stride pads an even image on one side only, which shifts the features by half a step at every
-level. Here both sides are padded alike, as the reference DeepLab and PyTorch do, so that a feature of stride s at index i
-always looks at pixel s·i.
+level. Here both sides are padded alike, as the reference DeepLab and PyTorch do, so that a feature of stride s at index
+i always looks at pixel s·i.
 """
 
 from __future__ import annotations
