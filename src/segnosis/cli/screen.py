@@ -65,7 +65,8 @@ class Screen(Listener):
         mark = " *" if line["best"] else ""
         self._line(
             f"epoch {line['epoch']}/{epochs}  loss {line['data_loss']:.4f}{extra}  val {line['val_loss']:.4f}  "
-            f"Dice {line['foreground_dice'] or 0:.3f}{mark} ({dice})  {_duration(line['seconds'])}, {_duration(left)} left"
+            f"Dice {line['foreground_dice'] or 0:.3f}{mark} ({dice})  "
+            f"{_duration(line['seconds'])}, {_duration(left)} left"
         )
 
     def say(self, text: str) -> None:

@@ -16,8 +16,10 @@ import numpy as np
 from segnosis import data
 from segnosis.core.errors import ArgumentError, RunError
 from segnosis.core.run_folder import RunFolder, read_json, write_json
-from segnosis.data.dataset import Dataset
-from segnosis.data.fingerprint import Fingerprint
+from segnosis.core.sample import Pair
+from segnosis.data.dataset import Dataset, Pairs
+from segnosis.data.fingerprint import Fingerprint, FingerprintScan
+from segnosis.data.split import Split
 from segnosis.doctor.check_data import check_data
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.jobs.run import Run
@@ -134,7 +136,7 @@ def _train(
     from segnosis.report import run_report
 
     scores["shown"] = showcase.save(folder, predictor, parts[2], scores["samples"])
-    diagnosis = diagnose_run(folder, checked=checked, plan=fitted.plan, scores=scores)
+    diagnosis = diagnose_run(folder, checked=checked)
     write_json(folder.diagnosis, diagnosis.to_json())
     # From here on the run counts as finished; the report can always be written again.
     write_json(folder.scores, scores)
@@ -145,9 +147,33 @@ def _train(
 
 def examined(
     dataset: Dataset, *, seed: int, listener: Listener
-) -> tuple[Fingerprint, Diagnosis, tuple[Dataset, Dataset, Dataset]]:
+) -> tuple[Fingerprint, Diagnosis, Split]:
     """Fingerprint, data diagnosis and split of a data set, from one pass over its files."""
-    raise NotImplementedError
+    parts = data.split(dataset, seed=seed)
+    measured = FingerprintScan(dataset)
+    checked = check_data(
+        dataset,
+        splits={name: part.ids for name, part in zip(("train", "validation", "test"), parts, strict=True)},
+        pairs=_Shared(dataset.pairs(), measured),
+        progress=listener.step,
+    )
+    listener.say(parts.note)
+    return measured.result(), checked, parts
+
+
+class _Shared:
+    """Pairs that another accumulator sees as they go by, so that one pass over the files serves both."""
+
+    def __init__(self, pairs: Pairs, accumulator: FingerprintScan) -> None:
+        self._pairs, self._accumulator = pairs, accumulator
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for pair in self._pairs:
+            self._accumulator.add(pair)
+            yield pair
 
 
 def _exclusive(minutes: float | None, epochs: int | None) -> None:

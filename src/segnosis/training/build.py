@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from segnosis import losses, models
+from segnosis import losses
 from segnosis.core import discovery
 from segnosis.core.errors import ArgumentError
 from segnosis.training.plan import Plan
@@ -36,13 +37,22 @@ def model(plan: Plan, *, channels: int, num_classes: int) -> keras.Model:
     if plan.preprocessing != "none":
         arguments["preprocessing"] = _first_layer(plan)
     try:
-        return architecture((None, None, channels), num_classes, **arguments)
+        made = architecture((None, None, channels), num_classes, **arguments)
     except TypeError as error:
         raise ArgumentError(
             f"`model_arguments` are the keyword arguments of `{plan.model}`.",
             received={"model_arguments": plan.model_arguments, "problem": str(error)},
             cure=f"`help(segnosis.models.{plan.model})` lists them.",
         ) from error
+    for layer in _layers(made):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            layer.momentum = plan.normalization_momentum
+    return made
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        yield from _layers(layer) if hasattr(layer, "layers") else (layer,)
 
 
 def _first_layer(plan: Plan) -> keras.layers.Layer:

@@ -1,4 +1,4 @@
-"""The same seed gives the same run. The one file of training that knows a backend by name: the switch is TensorFlow's own."""
+"""The same seed gives the same run. Training's one file that imports a backend: the switch is TensorFlow's own."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def fit(
     if stored is not None:
         checkpoint.restore(stored, model, optimizer)
         first = stored.epoch
-        kept = [line for line in folder.history.read_text(encoding="utf-8").splitlines(keepends=True)][:first]
+        kept = folder.history.read_text(encoding="utf-8").splitlines(keepends=True)[:first]
         write_text(folder.history, "".join(kept))
     feed.set_epoch(first)
     recorder = Recorder(
@@ -102,7 +102,7 @@ def fit(
         ignore_class=ignore,
         listener=listener,
         deadline=deadline,
-        waited=getattr(feed, "seconds_waited", None),
+        waited=lambda: float(feed.waited_seconds),
     )
     if first < plan.epochs:
         model.fit(feed, initial_epoch=first, epochs=plan.epochs, callbacks=[recorder], verbose=0, shuffle=False)

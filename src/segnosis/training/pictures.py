@@ -49,7 +49,7 @@ def grey_or_colour(image: np.ndarray) -> np.ndarray:
 
 
 def error(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> np.ndarray:
-    """`(height, width, 3)` uint8: right foreground white, missed red, invented blue, wrong class yellow, ignored grey."""
+    """`(height, width, 3)` uint8: right foreground white, missed red, invented blue, wrong yellow, ignored grey."""
     known = (y_true >= 0) & (y_true < num_classes)
     out = np.zeros((*y_true.shape, 3), np.uint8)
     out[(y_true == y_pred) & (y_true > 0)] = (255, 255, 255)

@@ -47,6 +47,10 @@ class Plan(BaseModel):
     intensity: tuple[float, float] = Field((0.0, 255.0), description="pixel values mapped to 0 and 1 by `scale`")
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
+    normalization_momentum: float = Field(
+        0.9, ge=0.0, lt=1.0, description="share of the old statistics BatchNormalization keeps at each step"
+    )
+
     # Training
     losses: dict[str, float] = Field(default_factory=lambda: {"CrossEntropy": 1.0, "Dice": 1.0})
     class_weights: tuple[float, ...] | None = None

@@ -52,7 +52,7 @@ class Recorder(keras.callbacks.Callback):
         ignore_class: Value in masks that is no class.
         listener: Who is told.
         deadline: `time.monotonic()` value to stop at, or `None`.
-        waited: Seconds spent so far waiting for data, asked once an epoch.
+        waited: Seconds this epoch has waited for data so far.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Recorder(keras.callbacks.Callback):
         self.best_epoch = max((line["epoch"] for line in self.lines if line["best"]), default=0)
         self.stopped = ""
         self._batch = self._batches = 0
-        self._started = self._waited = 0.0
+        self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the epoch's clock."""
-        self._started, self._waited, self._batch = time.monotonic(), self.waited(), 0
+        self._started, self._batch = time.monotonic(), 0
         self._batches = int(self.params.get("steps") or 0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -111,7 +111,7 @@ class Recorder(keras.callbacks.Callback):
             "gradient_norm": float(ops.convert_to_numpy(self.model.optimizer.gradient_norm)),
             "best": better,
             "seconds": round(time.monotonic() - self._started, 3),
-            "data_seconds": round(self.waited() - self._waited, 3),
+            "data_seconds": round(self.waited(), 3),
             "training_seconds": round(training_seconds, 3),
         }
         self.lines.append(line)

@@ -1,0 +1,148 @@
+"""From what a data set measures to a plan: every choice with its reason."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from segnosis.data.fingerprint import Fingerprint
+from segnosis.training import machine
+from segnosis.training.plan import Plan
+
+if TYPE_CHECKING:
+    from segnosis.data.dataset import Dataset
+
+_DEPTH = 4
+_SIDES = (128, 192, 256, 320)
+_QUICK_MINUTES = 30.0
+"""Budgets below this get a narrower network: more steps teach more than more filters."""
+
+
+def plan(
+    fingerprint: Fingerprint,
+    *,
+    data: str,
+    training_samples: int,
+    seed: int = 0,
+    model: str | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+) -> Plan:
+    """Decide everything.
+
+    Args:
+        fingerprint: What the data measures.
+        data: Where it is.
+        training_samples: Samples to learn from.
+        seed: Seed of the run.
+        model: Architecture that was asked for.
+        epochs: Epochs that were asked for.
+        minutes: Budget that was asked for; how many steps fit is measured when training starts.
+    """
+    spec, reasons = fingerprint.spec, {}
+    chosen: dict[str, Any] = {"data": data, "seed": seed, "class_names": spec.class_names}
+    reasons["class_names"] = f"{spec.num_classes} classes: {spec.saw}"
+    chosen["reader"], reasons["reader"] = spec.reader, "it recognised the folder"
+    if spec.ignore_class is not None:
+        chosen["ignore_class"] = spec.ignore_class
+        reasons["ignore_class"] = f"{fingerprint.ignored_share:.1%} of the mask pixels are no class"
+
+    side, chosen["fit_to_size"], reasons["size"] = _size(fingerprint)
+    chosen["size"] = (side, side)
+    reasons["fit_to_size"] = (
+        "objects are larger than a crop: whole images, stretched to the size"
+        if chosen["fit_to_size"] == "resize"
+        else "crops keep the resolution of the files"
+    )
+    chosen["preprocessing"], chosen["intensity"], reasons["preprocessing"] = _preprocessing(fingerprint)
+    chosen["precision"], reasons["precision"] = machine.precision()
+    chosen["augment"] = "default"
+    reasons["augment"] = f"{training_samples} training samples are few: flips, turns, scales, brightness and contrast"
+    chosen["foreground_share"], reasons["foreground_share"] = _foreground(fingerprint, side)
+    chosen["batch_size"] = 8 if side <= 256 else 4
+    reasons["batch_size"] = "BatchNormalization needs several images a step"
+
+    quick = minutes is not None and minutes <= _QUICK_MINUTES
+    chosen["model"] = model or "unet"
+    reasons["model"] = "you asked for it" if model else "the strongest simple default for any number of classes"
+    if chosen["model"] in ("unet", "unet_plus_plus"):
+        width = 16 if quick or machine.on_cpu() else 32
+        chosen["model_arguments"] = {"width": width, "depth": _DEPTH}
+        reasons["model_arguments"] = f"{width} filters at full resolution" + (
+            ": on a CPU more steps teach more than more filters" if width == 16 else ""
+        )
+        if chosen["model"] == "unet_plus_plus":
+            chosen["model_arguments"]["deep_supervision"] = False
+    reasons["normalization_momentum"] = "Keras' 0.99 still keeps a third of the start values after 100 steps"
+    chosen["losses"] = {"CrossEntropy": 1.0, "Dice": 1.0}
+    rarest = min((facts.share for facts in fingerprint.classes[1:] if facts.images), default=1.0)
+    reasons["losses"] = f"cross-entropy for every pixel, Dice against imbalance: the rarest class covers {rarest:.2%}"
+    chosen["optimizer"], chosen["learning_rate"] = "adamw", 2e-3
+    reasons["learning_rate"] = "AdamW with BatchNormalization and a warm-up takes it"
+    chosen["schedule"], reasons["schedule"] = "cosine", "ends with small steps, so that the last epochs are the best"
+    chosen["weight_decay"] = 1e-2
+    reasons["weight_decay"] = "decoupled from the loss, which therefore shows the data term alone"
+    chosen |= _length(training_samples, chosen["batch_size"], epochs, minutes, reasons)
+    chosen["window"] = (min(256, 2 * side),) * 2 if chosen["fit_to_size"] == "crop" else (side, side)
+    reasons["window"] = "tile of whole-image prediction" if chosen["fit_to_size"] == "crop" else "the training size"
+    chosen["mirror"] = bool(quick)
+    reasons["mirror"] = "the mean over mirror images is steadier" if quick else "one look is enough"
+    return Plan(**chosen, reasons=reasons)
+
+
+def reserve(plan: Plan, held_out: Dataset, fingerprint: Fingerprint) -> float:
+    """Seconds to keep from the budget for scoring whole images, diagnosis and report, by the work there is."""
+    window = plan.window or plan.size
+    pixels = fingerprint.height[1] * fingerprint.width[1]
+    tiles = max(1.0, pixels / (window[0] * window[1] * (1 - plan.overlap) ** 2)) * len(held_out)
+    per_tile = 0.12 * window[0] * window[1] / 256**2
+    return 12.0 + 1.3 * tiles * per_tile * (3 if plan.mirror else 1)
+
+
+def _size(fingerprint: Fingerprint) -> tuple[int, str, str]:
+    """Side of a training image, how it is cut, and why."""
+    height, width = fingerprint.height[1], fingerprint.width[1]
+    extent = max((math.sqrt(c.object_area[2]) for c in fingerprint.classes[1:] if c.object_area), default=0.0)
+    longest = max(height, width)
+    if extent > 0.35 * longest and longest > _SIDES[2]:
+        return 256, "resize", f"large objects span {extent:.0f} of {longest} pixels"
+    want = max(128.0, 4.0 * extent)
+    side = next((side for side in _SIDES[:3] if side >= want), _SIDES[2])
+    side = min(side, max(128, math.ceil(min(height, width) / 2**_DEPTH) * 2**_DEPTH))
+    reason = f"large objects span {extent:.0f} pixels" if extent else "objects are small"
+    return side, "crop", f"{reason}; the median image is {height} × {width}"
+
+
+def _preprocessing(fingerprint: Fingerprint) -> tuple[str, tuple[float, float], str]:
+    """First layer, its range, and why."""
+    if fingerprint.spec.dtype == "uint8":
+        return "scale", (0.0, 255.0), "8-bit images: 0–255 to −1…1 inside the model"
+    low, high = (f(getattr(c, k) for c in fingerprint.channels) for f, k in ((min, "p005"), (max, "p995")))
+    return "standardize", (low, high), "intensities have no fixed unit: every image gets mean 0 and deviation 1"
+
+
+def _foreground(fingerprint: Fingerprint, side: int) -> tuple[float, str]:
+    """Share of crops that must hold foreground, and why."""
+    rarest = min((facts.share for facts in fingerprint.classes[1:] if facts.images), default=1.0)
+    area = side * side / (fingerprint.height[1] * fingerprint.width[1])
+    if rarest < 0.05 and area < 0.9:
+        return 0.5, f"the rarest class covers {rarest:.2%}: half the crops are centred on a class, each equally often"
+    return 0.0, "crops hold enough of every class as they fall"
+
+
+def _length(
+    samples: int, batch_size: int, epochs: int | None, minutes: float | None, reasons: dict[str, str]
+) -> dict[str, Any]:
+    steps = max(math.ceil(samples / batch_size), 20)
+    if minutes is not None:
+        reasons["minutes"] = "you asked for it; epochs and steps follow from the measured speed when training starts"
+        return {"minutes": minutes, "steps_per_epoch": steps, "epochs": 20}
+    reasons["steps_per_epoch"] = f"{samples} samples in batches of {batch_size}" + (
+        ", each cropped several times" if steps * batch_size > samples + batch_size else ""
+    )
+    if epochs is not None:
+        reasons["epochs"] = "you asked for it"
+        return {"epochs": epochs, "steps_per_epoch": steps}
+    wanted = int(min(max(math.ceil(3000 / steps), 20), 150))
+    reasons["epochs"] = f"{wanted} × {steps} = {wanted * steps} steps"
+    return {"epochs": wanted, "steps_per_epoch": steps, "patience": max(10, wanted // 3)}
