@@ -121,9 +121,7 @@ def test_halving_averages_and_doubling_keeps_half_pixel_centres() -> None:
 def test_shrinking_while_turning_does_not_alias() -> None:
     """A fine checkerboard shrunk to a quarter is grey, not the few squares that happen to be hit."""
     board = (np.indices((128, 128)).sum(axis=0) % 2 * 200).astype(np.uint8)[..., None]
-    moved, classes = apply(
-        [Turn(20.0), Resize((32, 32))], board, np.zeros((128, 128), np.uint8), np.random.default_rng(0)
-    )
+    moved, _ = apply([Turn(20.0), Resize((32, 32))], board, np.zeros((128, 128), np.uint8), np.random.default_rng(0))
     middle = moved[8:24, 8:24, 0]
     assert abs(middle.mean() - 100) < 2
     assert middle.std() < 15

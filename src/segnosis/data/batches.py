@@ -63,6 +63,9 @@ class Batches:
         _check_choice("on_error", on_error, ("raise", "skip"))
         _check_whole("batch_size", batch_size, 1, 8)
         _check_whole("seed", seed, 0, 0)
+        for name, value in (("steps_per_epoch", steps_per_epoch), ("workers", workers)):
+            if value is not None:
+                _check_whole(name, value, int(name == "steps_per_epoch"), 1)
         if not len(dataset):
             raise ArgumentError(
                 "A feed needs at least one sample.", received={"dataset": dataset}, cure="Check the split."
@@ -121,6 +124,7 @@ class Batches:
         started, epoch = time.perf_counter(), self.epoch
         try:
             with self._lock:
+                self._taken = max(self._taken, step + 1)
                 future = self._pending.pop((epoch, step), None)
                 self._prefetch(epoch, step)
             return self._make(epoch, step) if future is None else future.result()
@@ -133,16 +137,17 @@ class Batches:
 
     def on_epoch_begin(self) -> None:
         """Keras calls this when an epoch really begins."""
-        self._within, self.waited_seconds = True, 0.0
+        self._within, self._taken, self.waited_seconds = True, 0, 0.0
         self._go_to(self._next)
 
     def on_epoch_end(self) -> None:
         """The next epoch follows: another order, other random choices.
 
-        Keras also calls this before the first epoch of a `fit` (`EpochIterator.reset`). That must not use up an epoch:
-        `on_epoch_begin` goes by the epochs that had begun.
+        Keras also calls this before the first epoch of a `fit`, on some backends after taking one batch to build the
+        model. Neither uses up an epoch: `on_epoch_begin` goes by those of which more was taken. (A peek into an epoch
+        of one batch cannot be told from it: who needs the very same epochs calls `set_epoch` as each begins.)
         """
-        if self._within:
+        if self._within and self._taken >= min(2, len(self)):
             self._next = self.epoch + 1
         self._within = False
         self._go_to(self.epoch + 1)
@@ -150,7 +155,7 @@ class Batches:
     def set_epoch(self, epoch: int) -> None:
         """Go on with epoch number `epoch`, counted from 0: what a resumed run calls."""
         _check_whole("epoch", epoch, 0, 0)
-        self._next, self._within, self.waited_seconds = epoch, False, 0.0
+        self._next, self._within, self._taken, self.waited_seconds = epoch, False, 0, 0.0
         self._go_to(epoch)
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -54,7 +56,9 @@ class SampleCache:
         self.used = 0
         self._kept: dict[int, Sample] = {}
         self._lock = threading.Lock()
-        self._folder = tempfile.TemporaryDirectory(prefix="segnosis-") if where == "disk" else None
+        self._folder = Path(tempfile.mkdtemp(prefix="segnosis-")) if where == "disk" else None
+        if self._folder is not None:  # gone with the cache, or with the program
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     @property
     def kept(self) -> int:
@@ -67,7 +71,7 @@ class SampleCache:
             return sample
         sample = self.samples[index]
         if self._folder is not None:
-            sample = _mapped(sample, Path(self._folder.name) / str(index))
+            sample = _mapped(sample, self._folder / str(index))
         elif self.where == "off":
             return sample
         with self._lock:  # two threads may have decoded the same sample: count it once
