@@ -150,6 +150,7 @@ def examine(
     checks: Iterable[Check] | None = None,
     thresholds: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
+    evidence: Evidence | None = None,
 ) -> Diagnosis:
     """Ask every check about `case`.
 
@@ -158,13 +159,14 @@ def examine(
         checks: Checks to ask; all of them when left out.
         thresholds: Check code → keyword thresholds to override.
         progress: Called while measuring.
+        evidence: Of this case, when some of it was measured already.
 
     Returns:
         The diagnosis: one verdict per check, in causal order, folded.
     """
     start = time.perf_counter()
     asked = tuple(checks) if checks is not None else all_checks()
-    evidence = Evidence(case, progress=progress)
+    evidence = evidence or Evidence(case, progress=progress)
     evidence.prepare(name for check in asked for name in (*check.needs, *check.wants))
     verdicts = [_ask(check, evidence, (thresholds or {}).get(check.code, {})) for check in asked]
     return Diagnosis(tuple(_fold(verdicts, asked)), _subject(case), round(time.perf_counter() - start, 3))

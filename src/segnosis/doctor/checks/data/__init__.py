@@ -1,0 +1,1 @@
+"""DAT: images, masks and splits as they are stored."""

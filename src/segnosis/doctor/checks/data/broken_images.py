@@ -1,0 +1,86 @@
+"""Images that are unreadable, not finite, blank, or always the same one.
+
+## What it looks for
+Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where more than one
+in twenty is (black tiles at a border are normal); a loader that returns one and the same image for every sample.
+
+## Why the model does not learn
+One NaN makes the loss NaN, and from then on every weight. Blank or repeated images hold nothing that predicts a mask.
+
+## What to do
+Copy the named files again from their source, or remove them together with their masks. For NaN: `np.isfinite(image).all()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.checks.data import _patients
+from segnosis.doctor.evidence.image_statistics import ImageStatistics
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "DAT004", "error"
+
+
+def check(
+    image_statistics: ImageStatistics | None = None,
+    batch_images: ImageStatistics | None = None,
+    *,
+    most_constant: float = 0.05,
+    fewest: int = 4,
+) -> Verdict:
+    seen = [(stats, place) for stats, place in ((image_statistics, ""), (batch_images, " in the batches")) if stats]
+    if not seen:
+        return NotApplicable("no images were given")
+    measured: dict[str, int] = {}
+    problems, where = [], []
+    for stats, place in seen:
+        before = "batch_" if place else ""
+        measured |= {
+            f"{before}images": stats.images,
+            f"{before}unreadable": stats.unreadable.count,
+            f"{before}nonfinite": stats.nonfinite.count,
+            f"{before}nonfinite_masks": stats.nonfinite_masks.count,
+            f"{before}constant": stats.constant.count,
+            f"{before}distinct": stats.distinct,
+        }
+        for tally, says in (
+            (stats.unreadable, "cannot be read"),
+            (stats.nonfinite, "hold NaN or infinity"),
+            (stats.nonfinite_masks, "have masks with NaN or infinity"),
+        ):
+            if tally:
+                problems.append(f"{tally.count} of {stats.pairs} samples {says}{place}")
+                where += tally.where
+        if stats.constant.count > most_constant * stats.images and stats.constant.count > 1:
+            problems.append(f"{stats.constant.count} of {stats.images} images are of a single value{place}")
+            where += stats.constant.where
+        if stats.images >= fewest and stats.distinct == 1:
+            problems.append(f"all {stats.images} images{place} are the same one")
+            where.append(stats.same_as)
+    if not problems:
+        return Healthy(measured)
+    return Finding(
+        says="; ".join(problems) + f": {where[0]}" + (f" and {len(where) - 1} more." if len(where) > 1 else "."),
+        measured=measured,
+        fix="Copy the named files again from their source, or remove them together with their masks; in a pipeline, find the step "
+        "that makes them so: `assert np.isfinite(image).all() and image.std() > 0`",
+        where=tuple(where[:20]),
+    )
+
+
+def sick() -> Case:
+    images, masks = _patients.scenes(6)
+    pairs = _patients.pairs(images, masks)
+    pairs[4] = replace(pairs[4], image=None, error="image file is truncated (3 bytes not processed)")
+    return Case(pairs=pairs, spec=_patients.SPEC)
+
+
+def healthy() -> Case:
+    images, masks = _patients.scenes(24)
+    images[5] = 0
+    masks[5] = 0
+    return Case(pairs=_patients.pairs(images, masks), batches=_patients.batches(np.roll(images, 3, 0), np.roll(masks, 3, 0)))

@@ -1,0 +1,110 @@
+"""Nearly all masks mark nothing.
+
+## What it looks for
+Masks that hold one and the same class everywhere, ignored pixels apart: as stored, and after the pipeline. Data sets with
+many legitimate negatives are common; only when 99 of 100 masks are empty, or all of a sample large enough, is it a fault.
+
+## Why the model does not learn
+With nothing to find, "background everywhere" is the perfect answer: loss near 0, accuracy near 1, a blank prediction.
+
+## What to do
+Look at one mask: `np.unique(mask, return_counts=True)`. Often the value was lost on the way: a mask read in the wrong mode, divided
+by 255 and cast to integers, cropped away. If the negatives are real, sample crops around the foreground.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor.case import Case
+from segnosis.doctor.checks.data import _patients
+from segnosis.doctor.evidence.label_census import LabelCensus
+from segnosis.doctor.evidence.label_space import LabelSpace
+from segnosis.doctor.evidence.target_census import TargetCensus
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "DAT003", "error"
+
+
+def check(
+    label_space: LabelSpace,
+    label_census: LabelCensus | None = None,
+    target_census: TargetCensus | None = None,
+    spec: DatasetSpec | None = None,
+    *,
+    most_empty: float = 0.99,
+    fewest: int = 8,
+) -> Verdict:
+    if target_census is None and label_census is None:
+        return NotApplicable("neither masks nor batches were given")
+    stored_empty, stored = _stored(label_census, spec)
+    if target_census is not None:
+        census, after = target_census.census, " after your pipeline"
+        empty, value, where = _emptiest(census, label_space.ignore | {255.0})
+        total = census.masks
+    else:
+        assert label_census is not None
+        census, after = label_census, ""
+        background = {stored for stored, class_id in spec.values.items() if class_id == 0} if spec else None
+        ignore = _ignored(spec)
+        empty, value, where = _emptiest(census, ignore, background)
+        total = stored
+    measured = {
+        "masks": total,
+        "empty": empty,
+        "share_empty": round(empty / total, 4) if total else 0.0,
+        "stored_masks": stored,
+        "stored_empty": stored_empty,
+    }
+    if total < fewest:
+        return NotApplicable(f"{total} masks are too few to call them all empty; it takes {fewest}")
+    if empty < most_empty * total:
+        return Healthy(measured)
+    raw = f" (as stored: {stored_empty} of {stored})" if after and stored else ""
+    return Finding(
+        says=f"{empty} of {total} masks hold nothing but the value {value:g}{after}{raw}.",
+        measured=measured,
+        fix="Print `np.unique(mask, return_counts=True)` at every step from file to batch, and mend the step where the classes vanish"
+        if after
+        else "Export the masks again; check with `np.unique(mask, return_counts=True)` that they hold the classes",
+        where=tuple(where[:5]),
+        level="proven" if empty == total or stored_empty < most_empty * stored else "suspected",
+    )
+
+
+def _ignored(spec: DatasetSpec | None) -> set[float]:
+    if spec is None or spec.ignore_class is None:
+        return set()
+    return {float(stored) for stored, class_id in spec.values.items() if class_id == spec.ignore_class}
+
+
+def _stored(census: LabelCensus | None, spec: DatasetSpec | None) -> tuple[int, int]:
+    if census is None:
+        return 0, 0
+    background = {stored for stored, class_id in spec.values.items() if class_id == 0} if spec else None
+    return _emptiest(census, _ignored(spec), background)[0], census.masks
+
+
+def _emptiest(
+    census: LabelCensus, ignore: frozenset[float] | set[float], background: set[int] | None = None
+) -> tuple[int, float, list[str]]:
+    """(masks of one value, that value, their first places), for the value that most such masks hold."""
+    alone = census.one_value(ignore)
+    if background is not None:
+        alone = {value: tally for value, tally in alone.items() if value in background}
+    if not alone:
+        return 0, 0.0, []
+    value = max(alone, key=lambda value: alone[value].count)
+    return alone[value].count, value, alone[value].where
+
+
+def sick() -> Case:
+    images, masks = _patients.scenes(12)
+    return Case(pairs=_patients.pairs(images, masks), batches=_patients.batches(images, masks // 255), num_classes=2)
+
+
+def healthy() -> Case:
+    images, masks = _patients.scenes(12)
+    masks = np.where(np.arange(12)[:, None, None] % 3, 0, masks)
+    return Case(pairs=_patients.pairs(images, masks), batches=_patients.batches(images, masks), num_classes=2)

@@ -1,0 +1,140 @@
+"""An image is paired with another image's mask.
+
+## What it looks for
+Names: a mask that is named after another image of the data set than the one it is paired with. Sizes: masks that do not
+fit their images but each other's. Pixels: the outlines of a mask, with their directions, are laid over the edges of every
+image of a sample; the best one-to-one assignment tells whether masks fit other images better than their own. Masks that
+gain little by an exchange, look-alikes such as neighbouring slices, are left alone; without enough structure in the
+images the check abstains.
+
+## Why the model does not learn
+A wrong mask is noise that no network can explain. One in a hundred lowers the score a little; when two sorted lists are
+shifted against each other all are wrong, and the best the network can do is to predict the average mask: the loss stalls
+at the entropy of the class prior, and one batch can still be overfitted.
+
+## What to do
+Pair by name, not by position in two listings: `pairs = [(f, masks[f.stem]) for f in images]`. Sort both lists the same way;
+`10` sorts before `2` in one and after it in the other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.checks.data import _patients
+from segnosis.doctor.evidence.pair_agreement import PairAgreement
+from segnosis.doctor.evidence.pair_files import PairFiles
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "DAT001", "error"
+
+
+def check(
+    pair_files: PairFiles | None = None,
+    pair_agreement: PairAgreement | None = None,
+    batch_agreement: PairAgreement | None = None,
+    *,
+    proven_gain: float = 0.4,
+    suspected_gain: float = 0.25,
+    most_own: float = 0.5,
+    most_moved: float = 0.5,
+    above_shuffled: float = 0.95,
+    fewest: int = 30,
+) -> Verdict:
+    agreement = _better(pair_agreement, batch_agreement)
+    if agreement is None and pair_files is None:
+        return NotApplicable("neither images with masks nor batches were given")
+    measured = _measured(pair_files, agreement)
+    if pair_files is not None and pair_files.wrong_name_count:
+        mask, image, other = pair_files.wrong_name[0]
+        return Finding(
+            says=f"{pair_files.wrong_name_count} of {pair_files.named} masks carry the name of another image than the "
+            f"one they are paired with: {mask} is paired with {image}, and named after {other}.",
+            measured=measured,
+            fix="Pair by name: `masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in image_files]`",
+            where=tuple(place for row in pair_files.wrong_name[:5] for place in row[:2]),
+        )
+    by_size = _fitting_sizes(pair_files)
+    if by_size:
+        return Finding(
+            says=f"The masks {by_size[0]} and {by_size[1]} do not have the size of their images, but of each other's.",
+            measured=measured,
+            fix=f"Exchange these two masks: `{by_size[0]}` and `{by_size[1]}`",
+            where=by_size,
+        )
+    if agreement is None or agreement.compared < 8:
+        return Healthy(measured)
+    is_moved = max((agreement.moves or {}).values(), default=0.0) >= most_moved
+    rings = [ring for ring in agreement.exchanges if ring.gain >= suspected_gain and ring.own <= most_own]
+    if rings and not is_moved:
+        wrong = sum(len(ring.masks) for ring in rings)
+        first = rings[0]
+        return Finding(
+            says=f"{wrong} masks fit other images than their own: the outlines of {first.masks[0]} lie on the edges of "
+            f"its image {_of(first.own)} as well as in a right pair, and {_of(first.exchanged)} as well when the masks of "
+            f"{' and '.join(first.images[:3])} are exchanged.",
+            measured=measured,
+            fix=f"Look at {first.images[0]} with its mask; give each image its own: exchange "
+            + " and ".join(f"`{mask}`" for mask in first.masks[:3]),
+            where=tuple(mask for ring in rings for mask in ring.masks)[:20],
+            level="proven" if first.gain >= proven_gain else "suspected",
+        )
+    if agreement.compared >= fewest and agreement.above_shuffled < above_shuffled and not is_moved:
+        return Finding(
+            says=f"The {agreement.compared} masks fit their own images no better than shuffled ones: their agreement beats "
+            f"{agreement.above_shuffled:.0%} of 200 shufflings.",
+            measured=measured,
+            fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
+            level="suspected",
+        )
+    return Healthy(measured)
+
+
+def _better(first: PairAgreement | None, second: PairAgreement | None) -> PairAgreement | None:
+    """What the model gets decides; stored pairs stand in when the batches say too little."""
+    if second is not None and (first is None or second.compared >= 8):
+        return second
+    return first
+
+
+def _fitting_sizes(files: PairFiles | None) -> tuple[str, ...]:
+    """Two masks of the wrong size that have each other's, the only two of these sizes."""
+    odd = files.other_size if files else ()
+    for k, one in enumerate(odd):
+        fits = [two for two in odd[k + 1 :] if two.mask == one.image and two.image == one.mask and one.image != one.mask]
+        alike = [two for two in odd if two.mask == one.mask and two.image == one.image]
+        if len(fits) == 1 and len(alike) == 1 and fits[0].mask != fits[0].image and len(odd) <= 4:
+            return (one.where, fits[0].where)
+    return ()
+
+
+def _of(share: float) -> str:
+    return f"{max(share, 0.0):.0%}"
+
+
+def _measured(files: PairFiles | None, agreement: PairAgreement | None) -> dict[str, float | int | bool]:
+    out: dict[str, float | int | bool] = {}
+    if files is not None:
+        out |= {"named_pairs": files.named, "wrong_names": files.wrong_name_count}
+    if agreement is not None:
+        out |= {
+            "compared_pairs": agreement.compared,
+            "agreement": round(agreement.own, 4),
+            "agreement_of_shuffled": round(agreement.chance, 4),
+            "above_shuffled": agreement.above_shuffled,
+            "can_tell": agreement.capable,
+            "best_exchange_gain": agreement.exchanges[0].gain if agreement.exchanges else 0.0,
+        }
+    return out
+
+
+def sick() -> Case:
+    images, masks = _patients.scenes(16)
+    order = np.arange(16)
+    order[[3, 7]] = 7, 3
+    return Case(pairs=_patients.pairs(images, masks[order]), spec=_patients.SPEC)
+
+
+def healthy() -> Case:
+    return Case(pairs=_patients.pairs(*_patients.scenes(16)), spec=_patients.SPEC)

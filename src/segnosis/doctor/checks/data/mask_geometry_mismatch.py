@@ -1,0 +1,133 @@
+"""Masks lie elsewhere than what they mark: another size, turned, flipped or shifted.
+
+## What it looks for
+Masks of another height or width than their image. Masks whose outlines fit the edges of the image clearly better when
+transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin, in one.
+Symmetric scenes gain nothing by a flip and stay silent.
+
+## Why the model does not learn
+The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like, and is
+punished for it; where a constant shift is small it learns the shift.
+
+## What to do
+Export the mask in the orientation and at the size of its image; apply EXIF orientation to both or to neither; exchange
+axes once: `mask = mask.T`. Resize masks with nearest interpolation only.
+"""
+
+from __future__ import annotations
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.checks.data import _patients
+from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
+from segnosis.doctor.evidence.pair_files import PairFiles
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "DAT002", "error"
+EXPLAINED_BY = ("DAT001",)
+
+_MENDS = {
+    "flipped left to right": "mask = mask[:, ::-1]",
+    "flipped top to bottom": "mask = mask[::-1]",
+    "rotated by 180°": "mask = mask[::-1, ::-1]",
+    "transposed": "mask = mask.T",
+    "rotated by 90°": "mask = np.rot90(mask, -1)",
+    "rotated by 270°": "mask = np.rot90(mask)",
+    "transposed along the other diagonal": "mask = mask[::-1, ::-1].T",
+}
+
+
+def check(
+    pair_files: PairFiles | None = None,
+    pair_agreement: PairAgreement | None = None,
+    batch_agreement: PairAgreement | None = None,
+    *,
+    most: float = 0.6,
+    mean_gain: float = 0.25,
+    proven_gain: float = 0.4,
+    suspected_gain: float = 0.3,
+    shift_gain: float = 0.7,
+    most_own: float = 0.5,
+) -> Verdict:
+    agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
+    if agreement is None and pair_files is None:
+        return NotApplicable("neither images with masks nor batches were given")
+    move, share, gain = _commonest(agreement)
+    measured = {
+        "other_size": pair_files.other_size_count if pair_files else 0,
+        "pairs": pair_files.pairs if pair_files else 0,
+        "compared_pairs": agreement.compared if agreement else 0,
+        "commonest_move": move,
+        "share_that_gain_by_it": share,
+        "mean_gain": gain,
+    }
+    if pair_files is not None and pair_files.other_size_count:
+        odd = pair_files.other_size[0]
+        how = (
+            "height and width are exchanged"
+            if pair_files.transposed == pair_files.other_size_count
+            else "the scale differs"
+            if pair_files.scaled == pair_files.other_size_count
+            else "the sizes have nothing in common"
+        )
+        return Finding(
+            says=f"{pair_files.other_size_count} of {pair_files.pairs} masks have another size than their image ({how}): "
+            f"{odd.where} is {odd.mask[0]} × {odd.mask[1]}, its image {odd.image[0]} × {odd.image[1]}.",
+            measured=measured,
+            fix="mask = mask.T"
+            if pair_files.transposed == pair_files.other_size_count
+            else f"Export the masks at the size of their images, or `mask = cv2.resize(mask, ({odd.image[1]}, {odd.image[0]}), "
+            "interpolation=cv2.INTER_NEAREST)`",
+            where=tuple(item.where for item in pair_files.other_size[:20]),
+        )
+    if agreement is None or not agreement.capable:
+        return Healthy(measured)
+    if share >= most and gain >= mean_gain:
+        shift = "shifted" in move
+        named = [item for item in agreement.misplaced if item.move == move or shift and "shifted" in item.move]
+        spoken = named[0].move if shift and named else move
+        return Finding(
+            says=f"{share:.0%} of {agreement.compared} masks fit their images better when {spoken}; the mean gain is {gain:.0%} "
+            "of what sets a right pair apart from a wrong one.",
+            measured=measured,
+            fix=_mend(spoken),
+            where=tuple(item.where for item in named[:20]),
+        )
+    single = [item for item in agreement.misplaced if item.own <= most_own and item.gain >= _least(item, suspected_gain, shift_gain)]
+    if single:
+        worst = single[0]
+        return Finding(
+            says=f"{len(single)} of {agreement.compared} masks fit their images better when moved: {worst.where} fits {worst.own:.0%} "
+            f"as well as a right pair as it is, and {worst.own + worst.gain:.0%} when {worst.move}.",
+            measured=measured,
+            fix=_mend(worst.move),
+            where=tuple(item.where for item in single[:20]),
+            level="proven" if worst.gain >= proven_gain and "shifted" not in worst.move else "suspected",
+        )
+    return Healthy(measured)
+
+
+def _least(item: Misplaced, turn: float, shift: float) -> float:
+    return shift if "shifted" in item.move else turn
+
+
+def _commonest(agreement: PairAgreement | None) -> tuple[str, float, float]:
+    if agreement is None or not agreement.moves:
+        return "none", 0.0, 0.0
+    move = max(agreement.moves, key=lambda name: agreement.moves[name])  # type: ignore[index]
+    return move, agreement.moves[move], (agreement.move_gain or {}).get(move, 0.0)
+
+
+def _mend(move: str) -> str:
+    if move in _MENDS:
+        return f"`{_MENDS[move]}`"
+    shift = move.removeprefix("shifted by ").removesuffix(" pixels")
+    return f"`mask = scipy.ndimage.shift(mask, {shift}, order=0)`, and find what moved it (padding, a crop, an off-by-one)"
+
+
+def sick() -> Case:
+    images, masks = _patients.scenes(16)
+    return Case(pairs=_patients.pairs(images, [mask.T for mask in masks]), spec=_patients.SPEC)
+
+
+def healthy() -> Case:
+    return Case(pairs=_patients.pairs(*_patients.scenes(16)), spec=_patients.SPEC)

@@ -1,0 +1,126 @@
+"""A class is named, but no training mask shows it.
+
+## What it looks for
+Classes that the data set's list, the user or the head counts, and that occur in no training mask, after all of these were looked at. A class that
+validation has and training lacks is a contradiction. Where many named classes occur nowhere at all, the folder is an excerpt of a larger
+data set: that is only noted.
+
+## Why the model does not learn
+What was never shown cannot be learned: the IoU of that class is 0 or not defined, and the mean over classes with it.
+
+## What to do
+Merge or drop the class and set `num_classes` to what is there; where a split lacks it, split anew, stratified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor.case import Case
+from segnosis.doctor.checks.data import _patients
+from segnosis.doctor.evidence.label_census import LabelCensus
+from segnosis.doctor.evidence.label_space import LabelSpace
+from segnosis.doctor.evidence.target_census import TargetCensus
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "LAB008", "warning"
+EXPLAINED_BY = ("DAT003", "LAB001", "LAB003", "LAB004", "LAB005", "LAB006")
+
+
+def check(
+    label_space: LabelSpace,
+    label_census: LabelCensus | None = None,
+    target_census: TargetCensus | None = None,
+    spec: DatasetSpec | None = None,
+    num_samples: int | None = None,
+    *,
+    excerpt: int = 3,
+    enough: int = 500,
+) -> Verdict:
+    count = label_space.num_classes
+    if count is None or count < 2:
+        return NotApplicable("the number of classes is not known")
+    if spec is not None and label_census is not None and spec.values:
+        return _as_stored(label_census, spec, label_space, excerpt)
+    if target_census is None:
+        return NotApplicable("no masks were given whose values have a known meaning")
+    if target_census.form == "colour" or label_space.channels == 1 and target_census.form == "ids" and target_census.distinct > 2:
+        return NotApplicable("the targets are no class ids")
+    if target_census.samples < min(enough, num_samples or enough):
+        return NotApplicable(
+            f"{target_census.samples} samples are too few to call a class absent; it takes all, or {enough}"
+        )
+    present = {int(value) for value in target_census.census.without(label_space.ignore) if 0 <= value < count}
+    absent = [class_id for class_id in range(count) if class_id not in present]
+    return _told(absent, [], count, target_census.samples, label_space, excerpt)
+
+
+def _as_stored(census: LabelCensus, spec: DatasetSpec, space: LabelSpace, excerpt: int) -> Verdict:
+    everywhere, in_training = set(), set()
+    has_splits = "train" in census.splits and len(census.splits) > 1
+    for stored, class_id in spec.values.items():
+        found = census.values.get(float(stored))
+        if found is not None:
+            everywhere.add(class_id)
+            if not has_splits or found.splits.get("train"):
+                in_training.add(class_id)
+        if census.colours.get(int(stored)):
+            everywhere.add(class_id)
+            in_training.add(class_id)
+    if census.coloured or census.fuzzy:  # their classes are not counted one by one
+        return NotApplicable("some masks are colour pictures or hold in-between values; see LAB005 and LAB006")
+    classes = [i for i in range(spec.num_classes) if i != spec.ignore_class]
+    only_elsewhere = [i for i in classes if i in everywhere and i not in in_training]
+    absent = [i for i in classes if i not in everywhere]
+    masks = census.splits.get("train", census.masks) if has_splits else census.masks
+    return _told(absent, only_elsewhere, len(classes), masks, space, excerpt)
+
+
+def _told(
+    absent: list[int], elsewhere: list[int], count: int, masks: int, space: LabelSpace, excerpt: int
+) -> Verdict:
+    measured = {
+        "classes": count,
+        "absent": ", ".join(map(str, absent)) or "none",
+        "only_outside_training": ", ".join(map(str, elsewhere)) or "none",
+        "masks": masks,
+    }
+    names = ", ".join(space.name(class_id) for class_id in (elsewhere or absent)[:8])
+    if elsewhere:
+        return Finding(
+            says=f"{len(elsewhere)} of {count} classes occur in other splits but in none of {masks} training masks: {names}.",
+            measured=measured,
+            fix="Split anew so that training has every class: `segnosis.data.split(data, seed=1)`; or drop the class",
+            where=tuple(space.name(class_id) for class_id in elsewhere),
+        )
+    if absent:
+        return Finding(
+            says=f"{len(absent)} of {count} classes ({space.said_by}) occur in none of {masks} masks: {names}"
+            + (", …" if len(absent) > 8 else "")
+            + ".",
+            measured=measured,
+            fix=f"Set `num_classes={count - len(absent)}` and number the classes anew, or add masks that show them",
+            where=tuple(space.name(class_id) for class_id in absent),
+            severity="note" if len(absent) >= excerpt else "error",
+        )
+    return Healthy(measured)
+
+
+def _case(classes_in_training: Sequence[int]) -> Case:
+    images, masks = _patients.scenes(12)
+    chosen = np.array([*(classes_in_training[k % len(classes_in_training)] for k in range(8)), 1, 2, 1, 2], np.uint8)
+    pairs = _patients.pairs(images, masks * chosen[:, None, None], splits=["train"] * 8 + ["val"] * 4)
+    spec = replace(_patients.SPEC, class_names=("background", "disc", "ring"), values={0: 0, 1: 1, 2: 2})
+    return Case(pairs=pairs, spec=spec)
+
+
+def sick() -> Case:
+    return _case([1])
+
+
+def healthy() -> Case:
+    return _case([1, 2])

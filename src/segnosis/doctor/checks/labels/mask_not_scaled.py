@@ -1,0 +1,95 @@
+"""A target for one sigmoid, or a one-hot target, leaves the range 0 to 1.
+
+## What it looks for
+Targets of a one-channel head, or planes of a one-hot target, below 0 or above 1: masks of 0 and 255, masks that went through the image's
+normalisation or brightness augmentation. Soft labels between 0 and 1 are legal; so are −1 and 1 for a hinge loss or a tanh head.
+
+## Why the model does not learn
+Binary cross-entropy of a target of 255 has no lower bound: the loss turns negative, Dice and IoU rise above 1, the
+gradient pushes every pixel one way.
+
+## What to do
+`mask = (mask > 127).astype("float32")`, and keep masks out of image normalisation.
+"""
+
+from __future__ import annotations
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.checks.data import _patients
+from segnosis.doctor.evidence.label_census import LabelCensus
+from segnosis.doctor.evidence.label_space import LabelSpace
+from segnosis.doctor.evidence.target_census import TargetCensus
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "LAB003", "error"
+
+
+def check(
+    label_space: LabelSpace,
+    label_census: LabelCensus | None = None,
+    target_census: TargetCensus | None = None,
+    *,
+    tolerance: float = 1e-3,
+) -> Verdict:
+    if target_census is None:
+        return _as_stored(label_census)
+    binary = target_census.form == "ids" and (label_space.channels == 1 or label_space.num_classes == 1)
+    planes = target_census.form in ("one-hot", "planes")
+    if not binary and not planes:
+        return NotApplicable("the targets are class ids for several channels")
+    low, high = target_census.minimum, target_census.maximum
+    measured = {"minimum": round(low, 6), "maximum": round(high, 6), "distinct": target_census.distinct}
+    ignored = label_space.ignore if binary else frozenset()
+    if ignored:
+        values = list(target_census.census.without(ignored))
+        low, high = (min(values), max(values)) if values else (0.0, 0.0)
+    legal_low = -1.0 if label_space.signed else 0.0
+    if low >= legal_low - tolerance and high <= 1 + tolerance:
+        return Healthy(measured)
+    two = target_census.distinct == 2
+    if binary and _is_void(target_census, high if high > 1 + tolerance else low):
+        return Healthy(measured)
+    return Finding(
+        says=f"The targets of a {'one-channel head' if binary else 'one-hot loss'} run from {low:.4g} to {high:.4g}"
+        f"{', two values' if two else ''}; they are probabilities, from 0 to 1.",
+        measured=measured,
+        fix=f'`mask = (mask > {(low + high) / 2:.4g}).astype("float32")`'
+        if two or low < 0
+        else f'`mask = mask.astype("float32") / {high:g}`',
+        where=("batch 0",),
+    )
+
+
+def _is_void(target: TargetCensus, value: float) -> bool:
+    """255 or −1 beside 0 and 1 marks pixels that are no class: LAB002 speaks of those."""
+    values = set(target.census.values)
+    return value in (255.0, -1.0) and values == {0.0, 1.0, value}
+
+
+def _as_stored(census: LabelCensus | None) -> Verdict:
+    """Of stored masks only one thing is certain: two values, one of them negative and fractional, were normalised."""
+    if census is None:
+        return NotApplicable("neither masks nor batches were given")
+    measured = {"minimum": census.minimum, "maximum": census.maximum, "distinct": len(census.values)}
+    if census.fractional and census.minimum < 0 and len(census.values) <= 8:
+        return Finding(
+            says=f"{census.fractional.count} of {census.masks} masks hold fractions from {census.minimum:.4g} to {census.maximum:.4g}: "
+            "they went through the normalisation of images.",
+            measured=measured,
+            fix="Normalise the images only; save masks of class ids as integers",
+            where=tuple(census.fractional.where),
+        )
+    return Healthy(measured)
+
+
+def _case(scale: float) -> Case:
+    images, masks = _patients.scenes(8)
+    return Case(batches=_patients.batches(images, (masks * scale).astype("float32")[..., None]), num_classes=1)
+
+
+def sick() -> Case:
+    return _case(scale=255.0)
+
+
+def healthy() -> Case:
+    return _case(scale=1.0)

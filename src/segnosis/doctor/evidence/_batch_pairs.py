@@ -1,0 +1,92 @@
+"""The samples of a pipeline's batches, as pairs: what a scan of files sees, it can see after the pipeline too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from segnosis.core.sample import Pair
+from segnosis.doctor.case import Batch
+
+
+def images_of(batch: Batch) -> np.ndarray | None:
+    """The images of a batch, `(batch, height, width, channels)`: its largest input that can be one."""
+    arrays = [np.asarray(leaf) for leaf in _leaves(batch.x)]
+    arrays = [array for array in arrays if array.ndim in (3, 4) and array.dtype.kind in "uifb"]
+    if not arrays:
+        return None
+    image = max(arrays, key=lambda array: array.size)
+    if image.ndim == 3:
+        return image[..., None]
+    return _channels_last(image)
+
+
+def targets_of(batch: Batch, heads: Sequence[Any] | None = None) -> np.ndarray | None:
+    """The masks of a batch, `(batch, height, width)` or `(batch, height, width, planes)`.
+
+    Of several outputs the largest target is taken. Targets flattened to `(batch, pixels[, classes])` get the shape of
+    the images back where the number of pixels fits.
+    """
+    target = batch.y
+    if heads and len(heads) > 1:
+        picked = [head.pick(target) for head in heads]
+        target = [item for item in picked if item is not None] or target
+    arrays = [np.asarray(leaf) for leaf in _leaves(target) if leaf is not None]
+    arrays = [_unflattened(array, batch) for array in arrays if array.dtype.kind in "uifb"]
+    arrays = [array for array in arrays if array.ndim in (3, 4)]
+    if not arrays:
+        return None
+    return _channels_last(max(arrays, key=lambda array: array.size))
+
+
+def pairs_of(batches: Sequence[Batch], heads: Sequence[Any] | None = None, split: str = "train") -> Iterator[Pair]:
+    """Every sample of `batches` as a pair, named by its batch and row."""
+    for number, batch in enumerate(batches):
+        images, masks = images_of(batch), targets_of(batch, heads)
+        rows = len(images) if images is not None else len(masks) if masks is not None else 0
+        for row in range(rows):
+            name = f"batch {number}, sample {row}" if split == "train" else f"{split} batch {number}, sample {row}"
+            image = images[row] if images is not None else None
+            mask = masks[row] if masks is not None and row < len(masks) else None
+            yield Pair(image, mask, id=name, group=name, split=split)
+
+
+def plane_of(mask: np.ndarray) -> np.ndarray:
+    """One plane of ids: the class of each pixel of a one-hot mask, else the values as they are."""
+    if mask.ndim == 2:
+        return mask
+    if mask.shape[-1] == 1:
+        return mask[..., 0]
+    return mask.argmax(-1).astype(np.int16)
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 4 and _channels_first():
+        return np.moveaxis(array, 1, -1)
+    return array
+
+
+def _unflattened(array: np.ndarray, batch: Batch) -> np.ndarray:
+    if array.ndim not in (2, 3):
+        return array
+    images = images_of(batch)
+    if images is None or array.ndim == 3 and array.shape[1:] == images.shape[1:3]:
+        return array
+    height, width = images.shape[1:3]
+    if array.shape[1] == height * width:
+        return array.reshape(len(array), height, width, *array.shape[2:])
+    return array
+
+
+def _leaves(structure: Any) -> list[Any]:
+    import keras  # only here and below: checking files needs no Keras
+
+    return list(keras.tree.flatten(structure))
+
+
+def _channels_first() -> bool:
+    import keras
+
+    return bool(keras.config.image_data_format() == "channels_first")

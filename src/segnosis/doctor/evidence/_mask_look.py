@@ -1,0 +1,140 @@
+"""What one mask shows by itself: how its values are stored, which form regions and which only appear along outlines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import cv2
+import numpy as np
+
+Layout = Literal["ids", "copies", "colour", "stack"]
+
+_HALO = 17
+"""Side of the window in which JPEG and anti-aliasing leave their grey levels: one 8 × 8 block on either side."""
+_FUZZ_VALUES = 8
+"""A mask with at least so many in-between values was not drawn, it was resampled or compressed."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One mask.
+
+    Attributes:
+        layout: `"ids"` (one plane), `"copies"` (several equal planes), `"colour"` (three or four different planes) or
+            `"stack"` (any other number of planes: one per class, say).
+        counts: Value → pixels, of the finite values of the plane; of 24-bit colours for `"colour"`.
+        solid: Value → pixels that belong to a uniform block of 3 × 3.
+        fractional: Pixels with a value between two integers.
+        nonfinite: Pixels that are no number.
+        fuzz: Pixels of in-between values near outlines; 0 unless they are of many different values.
+        smooth: Steps between two regions, ids at least two apart, that pass through an id in between.
+        direct: The same that do not.
+    """
+
+    layout: Layout
+    counts: dict[float, int]
+    solid: dict[float, int] = field(default_factory=dict)
+    fractional: int = 0
+    nonfinite: int = 0
+    fuzz: int = 0
+    smooth: int = 0
+    direct: int = 0
+
+
+def look(mask: np.ndarray) -> Look:
+    """Look at one mask `(height, width)` or `(height, width, planes)` of any dtype."""
+    plane, layout = as_plane(mask)
+    if layout in ("colour", "stack"):
+        return Look(layout, _colours(plane) if layout == "colour" else {})
+    if plane.dtype.kind == "f":
+        finite = np.isfinite(plane)
+        nonfinite = int(plane.size - finite.sum())
+        plane = np.where(finite, plane, 0).astype(np.float32) if nonfinite else plane.astype(np.float32)
+    else:
+        nonfinite = 0
+        plane = plane.astype(np.uint8) if plane.dtype == bool else plane
+    counts = _count(plane)
+    fractional = sum(pixels for value, pixels in counts.items() if value != int(value))
+    if len(counts) < 2:
+        return Look(layout, counts, dict(counts), fractional, nonfinite)
+    work = plane if plane.dtype in (np.uint8, np.uint16, np.int16, np.float32) else plane.astype(np.float32)
+    block = np.ones((3, 3), np.uint8)
+    uniform = (cv2.erode(work, block) == cv2.dilate(work, block)).astype(np.uint8)
+    is_solid = cv2.dilate(uniform, block).astype(bool)
+    solid = _count(work[is_solid])
+    fuzz = 0
+    if len(counts) >= _FUZZ_VALUES + 2:
+        fuzz = _fuzz(work, is_solid, counts, solid)
+    smooth = direct = 0
+    if len(counts) >= 3 and not fuzz and not fractional:
+        smooth, direct = _steps(work.astype(np.int32), is_solid)
+    return Look(layout, counts, solid, fractional, nonfinite, fuzz, smooth, direct)
+
+
+def as_plane(mask: np.ndarray) -> tuple[np.ndarray, Layout]:
+    """The plane of values of a mask, and how it was stored; an opaque alpha plane is left out."""
+    if mask.ndim == 2:
+        return mask, "ids"
+    if mask.ndim == 3 and mask.shape[-1] == 1:
+        return mask[..., 0], "ids"
+    if mask.ndim != 3:
+        return mask, "stack"
+    planes = mask.shape[-1]
+    if planes in (2, 4) and mask.dtype.kind in "ui" and (mask[..., -1] == mask[0, 0, -1]).all() and mask[0, 0, -1] > 0:
+        mask, planes = mask[..., :-1], planes - 1
+    if planes <= 3 and all(np.array_equal(mask[..., 0], mask[..., k]) for k in range(1, planes)):
+        return mask[..., 0], "copies" if planes > 1 else "ids"
+    return mask, "colour" if planes in (3, 4) else "stack"
+
+
+def _count(plane: np.ndarray) -> dict[float, int]:
+    if plane.dtype in (np.uint8, np.uint16):
+        pixels = np.bincount(plane.ravel())
+        return {float(value): int(pixels[value]) for value in np.flatnonzero(pixels)}
+    values, pixels = np.unique(plane, return_counts=True)
+    return {float(value): int(number) for value, number in zip(values, pixels, strict=True)}
+
+
+def _colours(planes: np.ndarray) -> dict[float, int]:
+    if planes.dtype.kind == "f":
+        planes = np.clip(np.nan_to_num(planes) * (255 if np.nanmax(planes) <= 1 else 1), 0, 255)
+    rgb = planes[..., :3].astype(np.int32)
+    return _count(rgb[..., 0] * 65536 + rgb[..., 1] * 256 + rgb[..., 2])
+
+
+def _fuzz(plane: np.ndarray, is_solid: np.ndarray, counts: dict[float, int], solid: dict[float, int]) -> int:
+    """Pixels of values that seldom form a region and lie strictly between their surroundings; 0 when of few values."""
+    speckle = [value for value, pixels in counts.items() if solid.get(value, 0) < 0.5 * pixels]
+    if len(speckle) < _FUZZ_VALUES:
+        return 0
+    window = np.ones((_HALO, _HALO), np.uint8)
+    between = (plane > cv2.erode(plane, window)) & (plane < cv2.dilate(plane, window)) & ~is_solid
+    found = _count(plane[between])
+    return sum(found.values()) if len(found) >= _FUZZ_VALUES else 0
+
+
+def _steps(plane: np.ndarray, is_solid: np.ndarray) -> tuple[int, int]:
+    """(smooth, direct) steps between regions whose ids are at least two apart, along rows and columns."""
+    smooth = direct = 0
+    for values, firm in ((plane, is_solid), (plane.T, is_solid.T)):
+        for width in (0, 1, 2):
+            span = width + 1
+            left, right = values[:, :-span], values[:, span:]
+            far = firm[:, :-span] & firm[:, span:] & (np.abs(left - right) >= 2)
+            if not far.any():
+                continue
+            rows, columns = np.nonzero(far)
+            low = np.minimum(left[rows, columns], right[rows, columns])
+            high = np.maximum(left[rows, columns], right[rows, columns])
+            inside = [values[rows, columns + k] for k in range(1, span)]
+            loose = [~firm[rows, columns + k] for k in range(1, span)]
+            if width == 0:
+                direct += len(rows)
+                continue
+            is_loose = np.logical_and.reduce(loose)
+            between = np.logical_and.reduce([(value > low) & (value < high) for value in inside])
+            at_ends = np.logical_and.reduce([(value == low) | (value == high) for value in inside])
+            smooth += int((is_loose & between).sum())
+            direct += int((is_loose & at_ends).sum())
+    return smooth, direct

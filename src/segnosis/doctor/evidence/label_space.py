@@ -1,0 +1,78 @@
+"""Which class ids are legal: how many classes there are, who says so, and what is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segnosis.core.dataset_spec import DatasetSpec
+
+PRICE = "static"
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The ids a target may hold.
+
+    Attributes:
+        num_classes: Number of classes, background included; `None` when nobody says.
+        said_by: Who says so: `"num_classes"`, `"class_names"`, `"head"` or `"data set"`.
+        channels: Channels of the model's output, when there is a model.
+        ignore: Ids that are no class and are kept out of the loss.
+        names: Class names by id, as far as known.
+        signed: Whether targets from −1 to 1 are meant: a tanh head or a hinge loss.
+        soft: Whether the loss takes targets between the classes: soft labels of a binary head, say.
+    """
+
+    num_classes: int | None = None
+    said_by: str = ""
+    channels: int | None = None
+    ignore: frozenset[float] = frozenset()
+    names: tuple[str, ...] = ()
+    signed: bool = False
+    soft: bool = False
+
+    def name(self, class_id: int) -> str:
+        """`3 (cat)`, or `3`."""
+        return f"{class_id} ({self.names[class_id]})" if 0 <= class_id < len(self.names) else str(class_id)
+
+
+def measure(
+    spec: DatasetSpec | None = None,
+    num_classes: int | None = None,
+    ignore_class: int | None = None,
+    class_names: Sequence[str] | None = None,
+    heads: Sequence[Any] | None = None,
+) -> LabelSpace:
+    """Gather what was declared; what the user says counts before what the head shows."""
+    head = heads[0] if heads else None
+    channels = head.shape[-1] if head is not None and head.shape and head.shape[-1] else None
+    ignore = {float(value) for value in (ignore_class,) if value is not None}
+    names = tuple(class_names or (spec.class_names if spec else ()))
+    if head is not None:
+        stated = getattr(head.loss, "ignore_class", None)
+        ignore |= {float(stated)} if stated is not None else set()
+    elif spec is not None and spec.ignore_class is not None:
+        ignore.add(float(spec.ignore_class))
+    for said_by, count in (
+        ("num_classes", num_classes),
+        ("class_names", len(class_names) if class_names else None),
+        ("head", max(2, channels) if channels else None),
+        ("data set", spec.num_classes if spec else None),
+    ):
+        if count:
+            break
+    else:
+        said_by = ""
+    loss_name = head.loss_name.lower() if head is not None and head.loss is not None else ""
+    activations = [step.does for step in getattr(head, "activations", ())]
+    return LabelSpace(
+        num_classes=count or None,
+        said_by=said_by,
+        channels=channels,
+        ignore=frozenset(ignore),
+        names=names,
+        signed="hinge" in loss_name or activations[-1:] == ["tanh"],
+        soft=channels == 1 or "sparse" not in loss_name,
+    )

@@ -1,0 +1,119 @@
+"""`label_census` after the user's pipeline: the targets as the loss gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence._batch_pairs import plane_of, targets_of
+from segnosis.doctor.evidence._mask_look import as_plane, look
+from segnosis.doctor.evidence.label_census import LabelCensus
+from segnosis.doctor.evidence.label_census import Scan as Census
+from segnosis.doctor.evidence.label_space import LabelSpace
+
+PRICE = "data"
+
+
+@dataclass(frozen=True)
+class TargetCensus:
+    """The targets of the first batches.
+
+    Attributes:
+        samples: Samples looked at.
+        shape: Shape of the first batch's target.
+        dtype: Its type.
+        form: `"ids"` (one plane), `"one-hot"` (a plane per class that sum to 1 or to one value), `"planes"` (several
+            independent planes) or `"colour"` (three or four planes that are no classes).
+        planes: Number of planes, 1 for ids.
+        census: Values; of a one-hot target the ids that it encodes.
+        minimum, maximum: Over all planes as they are.
+        distinct: Distinct values over all planes, counted up to 64.
+        masked: Pixels with sample weight 0, left out of `census`.
+    """
+
+    samples: int
+    shape: tuple[int, ...]
+    dtype: str
+    form: Literal["ids", "one-hot", "planes", "colour"]
+    planes: int
+    census: LabelCensus
+    minimum: float
+    maximum: float
+    distinct: int
+    masked: int
+
+
+def measure(
+    batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[Any] | None = None
+) -> TargetCensus:
+    """Take the census of the batches' targets; raises `Unavailable` when there is no target that is a mask."""
+    targets = [targets_of(batch, heads) for batch in batches]
+    found = [target for target in targets if target is not None and target.size]
+    if not found:
+        raise Unavailable("no target of the batches is a mask")
+    first = found[0]
+    planes = first.shape[-1] if first.ndim == 4 else 1
+    form = _form(found, planes, label_space)
+    census, masked = Census(), 0
+    values: set[float] = set()
+    for number, (batch, target) in enumerate(zip(batches, targets, strict=True)):
+        if target is None:
+            continue
+        if len(values) < 64:
+            values.update(np.unique(target[:, ::4, ::4])[:64].tolist())
+        weights = _weights(batch, target)
+        for row, mask in enumerate(target):
+            plane = plane_of(mask) if form in ("one-hot", "ids") else mask
+            where = f"batch {number}, sample {row}"
+            if weights is not None and plane.ndim == 2 and (weights[row] == 0).any():
+                kept = weights[row] != 0
+                masked += int(kept.size - kept.sum())
+                if not kept.any():
+                    continue
+                plane = np.where(kept, plane, plane[kept].flat[0])
+            census.add_look(look(plane), where, None, plane.shape)
+    finite = [target[np.isfinite(target)] for target in found]
+    return TargetCensus(
+        samples=sum(len(target) for target in found),
+        shape=tuple(first.shape),
+        dtype=str(first.dtype),
+        form=form,
+        planes=planes,
+        census=census.result(),
+        minimum=float(min((part.min() for part in finite if part.size), default=0.0)),
+        maximum=float(max((part.max() for part in finite if part.size), default=0.0)),
+        distinct=len(values),
+        masked=masked,
+    )
+
+
+def _form(targets: Sequence[np.ndarray], planes: int, space: LabelSpace) -> Literal["ids", "one-hot", "planes", "colour"]:
+    if planes == 1:
+        return "ids"
+    sums = [target[:, ::2, ::2].astype(np.float64).sum(-1) for target in targets]
+    top = max(float(np.nanmax(target)) for target in targets)
+    level = top if top > 0 else 1.0
+    if all(np.allclose(part, level, rtol=1e-3) for part in sums):
+        return "one-hot"
+    if planes in (3, 4) and (planes != space.channels or top > 1.5):
+        return "colour"
+    if all(as_plane(target[0])[1] == "copies" for target in targets) and planes in (3, 4) and planes != space.channels:
+        return "colour"
+    return "planes"
+
+
+def _weights(batch: Batch, target: np.ndarray) -> np.ndarray | None:
+    """Weights per pixel `(batch, height, width)`, where the batch has such."""
+    weights = batch.sample_weight
+    if weights is None or isinstance(weights, dict | list | tuple):
+        return None
+    array = np.asarray(weights)
+    array = array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
+    if array.ndim == 2 and array.shape[1] == target.shape[1] * target.shape[2]:
+        array = array.reshape(target.shape[:3])
+    return array if array.shape == target.shape[:3] else None
