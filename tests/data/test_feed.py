@@ -307,7 +307,7 @@ def test_time_spent_waiting_is_told() -> None:
 
 
 def test_python_and_numpy_random_states_are_left_alone() -> None:
-    random.seed(1), np.random.seed(1)  # noqa: NPY002
+    random.seed(1), np.random.seed(1)
     before = random.getstate(), np.random.get_state()[1].tolist()
     everything(make(augment="strong"))
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before

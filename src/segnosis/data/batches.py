@@ -109,7 +109,8 @@ class Batches:
         self._lock = threading.Lock()
         self._made, self._making_seconds = 0, 0.0
         self._last_order: tuple[int, np.ndarray] = -1, np.empty((0, 2), int)
-        self.set_epoch(0)
+        self.epoch, self.waited_seconds = 0, 0.0
+        self._next, self._within, self._taken = 0, False, 0  # epoch that begins next; are we in one; batches taken
 
     def __len__(self) -> int:
         """Batches an epoch."""
