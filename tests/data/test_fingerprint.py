@@ -11,8 +11,8 @@ from scipy import ndimage
 
 import segnosis as sg
 from segnosis.core import discovery
+from segnosis.data.census import Census
 from segnosis.data.fingerprint import Fingerprint, FingerprintScan
-from segnosis.data.labels import Census
 from segnosis.data.scan import in_order, scan
 
 READERS = discovery.units("segnosis.data.readers")

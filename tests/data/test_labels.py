@@ -12,7 +12,8 @@ from PIL import Image
 import segnosis as sg
 from segnosis.core.errors import ArgumentError, DataError
 from segnosis.core.sample import Pair
-from segnosis.data.labels import IGNORE, Census, infer
+from segnosis.data.census import IGNORE, Census
+from segnosis.data.labels import infer
 from segnosis.data.readers.base import example_image, example_mask
 
 
@@ -139,9 +140,11 @@ def test_colours_become_classes_and_tables_name_them() -> None:
     scheme = infer(census_of(masks))
     assert scheme.class_names == ("background", "#008000", "#800000")
     assert np.array_equal(scheme.decode(masks[1]), np.array([0, 2, 1])[example_mask(1, 3)])
-    named = infer(census_of(masks), names_by_value={0: "void", 0x800000: "road", 0x008000: "tree", 0x111111: "sky"})
-    assert named.class_names == ("void", "tree", "sky", "road")
-    assert named.class_names[named.values[0x800000]] == "road"
+    named = infer(census_of(masks), names_by_value={0x800000: "road", 0: "rest", 0x008000: "tree", 0x111111: "sky"})
+    assert named.class_names == ("rest", "road", "tree", "sky")
+    assert named.values == {0: 0, 0x800000: 1, 0x008000: 2, 0x111111: 3}
+    void = infer(census_of(masks), names_by_value={0: "Void", 0x800000: "road", 0x008000: "tree"})
+    assert void.values == {0: IGNORE, 0x800000: 0, 0x008000: 1}
 
 
 def test_colours_of_voc_have_their_void() -> None:

@@ -322,6 +322,128 @@ def test_images_without_masks_open_for_prediction(tmp_path: Path) -> None:
         sg.data.open_images(tmp_path / "in/photo 3.txt")
 
 
+VOLUMES: dict[str, tuple[list[str], list[str], int, int]] = {
+    # name: (image files, mask files, groups, channels); `{p}` is the patient
+    "folders of images and labels": (["imagesTr/hip_{p}.nii.gz"], ["labelsTr/hip_{p}.nii.gz"], 3, 1),
+    "numbered channels": (
+        ["imagesTr/B_{p}_0000.nii.gz", "imagesTr/B_{p}_0001.nii.gz"],
+        ["labelsTr/B_{p}.nii.gz"],
+        3,
+        2,
+    ),
+    "modalities of a patient": (
+        [f"BraTS20_{{p}}/BraTS20_{{p}}_{c}.nii" for c in ("flair", "t1", "t2")],
+        ["BraTS20_{p}/BraTS20_{p}_seg.nii"],
+        3,
+        3,
+    ),
+    "frames": (
+        [f"patient{{p}}/patient{{p}}_frame{f}.nii.gz" for f in ("01", "12")],
+        [f"patient{{p}}/patient{{p}}_frame{f}_gt.nii.gz" for f in ("01", "12")],
+        3,
+        1,
+    ),
+    "names that are roles": (["case_{p}/imaging.nii.gz"], ["case_{p}/segmentation.nii.gz"], 3, 1),
+    "volume and segmentation": (["volume-{p}.nii"], ["segmentation-{p}.nii"], 3, 1),
+}
+
+
+@pytest.mark.parametrize("habit", VOLUMES)
+def test_volumes_are_recognised_and_paired(habit: str, tmp_path: Path) -> None:
+    import nibabel
+
+    images, masks, groups, channels = VOLUMES[habit]
+    truth = np.stack([example_mask(k, 3, (16, 20)).T for k in range(4)], axis=-1)
+    for p in range(3):
+        for number, name in enumerate([*images, *masks]):
+            file = tmp_path / name.format(p=p)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            array = truth if name in masks else np.full((20, 16, 4), float(10 * p + number), np.float32)
+            nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 5.0, 1.0])), file)
+    data = sg.data.open(tmp_path)
+    assert len(data) == 3 * 4 * len(masks)
+    assert len(set(data.groups)) == groups
+    assert data.spec.channels == channels
+    assert np.array_equal(data[1].mask, truth[:, :, 1].T)
+    assert data[0].image[0, 0].tolist() == list(range(channels))
+
+
+def test_cine_volumes_are_read_frame_by_frame_and_go_back(tmp_path: Path) -> None:
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    image, mask = rng.random((20, 16, 4, 3)).astype(np.float32), rng.integers(0, 3, (20, 16, 4, 3)).astype(np.uint8)
+    for p in "ab":
+        nibabel.save(nibabel.Nifti1Image(image, np.diag([1.0, 1.0, 5.0, 1.0])), tmp_path / f"{p}_sa.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(mask, np.diag([1.0, 1.0, 5.0, 1.0])), tmp_path / f"{p}_sa_gt.nii.gz")
+    data = sg.data.open(tmp_path)
+    assert len(data) == 24
+    assert np.array_equal(data[4 * 2 + 3].image[..., 0], image[:, :, 3, 2].T)
+    place = data.volume_of(0)
+    assert place is not None
+    written = data.write_volume(tmp_path / "p.nii.gz", [data[i].mask for i in range(12)], place.file)  # type: ignore[misc]
+    assert np.array_equal(nibabel.load(written).get_fdata(), mask)
+
+
+def test_volume_of_wrong_dimensions_is_a_clear_error(tmp_path: Path) -> None:
+    import nibabel
+
+    for p, shape in enumerate([(8, 8, 4), (8, 8, 3), (8, 8, 4, 2, 2), (8, 8, 4)]):
+        nibabel.save(nibabel.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), tmp_path / f"p{p}.nii.gz")
+        nibabel.save(
+            nibabel.Nifti1Image(np.eye(8, dtype=np.uint8)[..., None].repeat(4, 2), np.eye(4)),
+            tmp_path / f"p{p}_gt.nii.gz",
+        )
+    data = sg.data.open(tmp_path)
+    errors = {pair.id: pair.error for pair in data.pairs() if pair.error}
+    assert {id[:2] for id in errors} == {"p1", "p2"}
+    assert "same planes" in str(errors["p1_plane000"])
+    assert "3 dimensions" in str(errors["p2_plane000"])
+
+
+def test_stacks_of_pages_are_planes(tmp_path: Path) -> None:
+    images, masks = [example_image(i, (24, 32)) for i in range(5)], [example_mask(i) * 255 for i in range(5)]
+    for name, planes in (("train-volume.tif", images), ("train-labels.tif", masks)):
+        first, *rest = map(Image.fromarray, planes)
+        first.save(tmp_path / name, save_all=True, append_images=rest)
+    data = sg.data.open(tmp_path)
+    assert len(data) == len(set(data.groups)) == 5
+    assert np.array_equal(data[3].image[..., 0], images[3])
+    assert np.array_equal(data[3].mask, masks[3] > 0)
+
+
+def test_stack_of_images_in_one_hdf5_file(tmp_path: Path) -> None:
+    import h5py
+
+    images, masks = example_image(0, (6, 24, 32, 3)), np.stack([example_mask(i) for i in range(6)])
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"], file["y"] = images, masks[..., None]
+    data = sg.data.open(tmp_path)
+    assert len(data) == len(set(data.groups)) == 6
+    assert np.array_equal(data[2].image, images[2])
+    assert np.array_equal(data[2].mask, masks[2])
+
+
+def test_hdf5_links_and_foreign_storage_are_refused(tmp_path: Path) -> None:
+    import h5py
+
+    (tmp_path / "data").mkdir()
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["image"] = np.ones((2, 8, 8))
+    (tmp_path / "secret.raw").write_bytes(bytes(128))
+    for name in "abc":
+        with h5py.File(tmp_path / f"data/{name}.h5", "w") as file:
+            file["label"] = np.zeros((2, 8, 8), np.uint8)
+            if name == "a":
+                file["image"] = np.ones((2, 8, 8))
+            elif name == "b":
+                file["image"] = h5py.ExternalLink("../secret.h5", "image")
+            else:
+                file.create_dataset("image", (2, 8, 8), "u1", external=[(str(tmp_path / "secret.raw"), 0, 128)])
+    errors = [pair.error for pair in sg.data.open(tmp_path / "data").pairs()]
+    assert [bool(error) for error in errors] == [False, False, True, True, True, True]
+
+
 def test_class_lists_beside_the_data_name_the_classes(tmp_path: Path) -> None:
     for name, text in (
         ("classes.txt", "sky\nroad\ncar\n"),

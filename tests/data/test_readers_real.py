@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import segnosis as sg
-from segnosis.data.labels import Census
+from segnosis.data.census import Census
 from segnosis.data.readers.voc import CLASS_NAMES
 
 # folder: (reader, samples, groups, classes, channels, dtype, ignored value)

@@ -9,8 +9,9 @@ import pytest
 
 import segnosis as sg
 from segnosis.core.errors import ArgumentError, DataError
-from segnosis.data.dataset import Dataset, Source
+from segnosis.data.dataset import Dataset
 from segnosis.data.readers.base import Entry, Index
+from segnosis.data.source import Source
 
 
 class Stub:

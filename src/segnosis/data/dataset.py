@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -15,12 +13,12 @@ from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import ArgumentError, DataError
 from segnosis.core.sample import Pair, Sample
 from segnosis.data import labels, sidecar
-from segnosis.data.labels import Census, LabelScheme
-from segnosis.data.readers.base import Entry, Folder, Index, Reader, reader_name
-from segnosis.data.readers.cache import Cache
+from segnosis.data.census import IGNORE, Census
+from segnosis.data.labels import LabelScheme
+from segnosis.data.readers.base import Entry, Folder, reader_name
+from segnosis.data.readers.images import LOSSY
 from segnosis.data.scan import in_order
-
-_WHOLE_VOLUME = 512  # planes; a longer stack is read plane by plane where its format can
+from segnosis.data.source import Source
 
 
 class VolumePlane(NamedTuple):
@@ -30,69 +28,6 @@ class VolumePlane(NamedTuple):
     plane: int
     planes: int
     affine: np.ndarray | None
-
-
-@dataclass
-class Source:
-    """An opened layout, shared by a data set and its subsets.
-
-    Attributes:
-        root: The folder.
-        reader: The reader's module.
-        index: What it found.
-        class_names, ignore_class: What the user told.
-        cache: Decoded arrays.
-    """
-
-    root: Path
-    reader: Reader
-    index: Index
-    class_names: tuple[str, ...] | None = None
-    ignore_class: int | None = None
-    cache: Cache = field(default_factory=Cache)
-    scheme: LabelScheme | None = None
-    spec: DatasetSpec | None = None
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def __getstate__(self) -> dict[str, Any]:
-        from segnosis.data.readers.base import reader_name
-
-        return {**self.__dict__, "_lock": None, "reader": reader_name(self.reader)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        from segnosis.core import discovery
-
-        self.__dict__.update(state)
-        self._lock = threading.RLock()
-        self.reader = discovery.load("segnosis.data.readers", state["reader"])
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """First row of each entry."""
-        slices = np.fromiter((max(entry.slices, 1) for entry in self.index.entries), np.int64, len(self.index.entries))
-        return np.concatenate([[0], np.cumsum(slices)])
-
-    def locate(self, row: int) -> tuple[Entry, int | None]:
-        """Entry of a row, and its plane in a volume."""
-        at = int(np.searchsorted(self.offsets, row, side="right")) - 1
-        entry = self.index.entries[at]
-        return entry, int(row - self.offsets[at]) if entry.slices else None
-
-    def mask(self, entry: Entry, k: int | None) -> np.ndarray:
-        """Stored mask."""
-        return self._array("mask", entry, k)
-
-    def image(self, entry: Entry, k: int | None, like: tuple[int, int] | None = None) -> np.ndarray:
-        """Stored image."""
-        return self._array("image", entry, k, like=like)
-
-    def _array(self, what: str, entry: Entry, k: int | None, **told: Any) -> np.ndarray:
-        read = self.reader.read_mask if what == "mask" else self.reader.read_image
-        if k is None:
-            return self.cache.get((what, entry.id), lambda: read(self.root, entry, **told))
-        if entry.slices > _WHOLE_VOLUME and getattr(self.reader, "RANDOM_ACCESS", False):
-            return self.cache.get((what, entry.id, k), lambda: read(self.root, entry, k))
-        return self.cache.get((what, entry.id), lambda: read(self.root, entry), slices=True)[k]
 
 
 class Dataset(Sequence[Sample]):
@@ -153,7 +88,7 @@ class Dataset(Sequence[Sample]):
     @property
     def spec(self) -> DatasetSpec:
         """What the data set is; found by one pass over the masks and image headers, unless `adopt` knows it already."""
-        with self.source._lock:
+        with self.source.lock:
             if self.source.spec is None:
                 whole = Dataset(self.source)
                 census = Census()
@@ -172,7 +107,7 @@ class Dataset(Sequence[Sample]):
         told = source.class_names or source.index.class_names or None
         if told is None and hasattr(source.reader, "known_names"):
             _, counts = census.main
-            common = {v for v, n in counts.pixels.items() if n > 1e-5 * counts.pixels.total() and v != labels.IGNORE}
+            common = {v for v, n in counts.pixels.items() if n > 1e-5 * counts.pixels.total() and v != IGNORE}
             told = source.reader.known_names(frozenset(common)) or None
         names_by_value = None if told else sidecar.names(Folder(source.root, {}), source.index.files)
         ignore = source.ignore_class if source.ignore_class is not None else source.index.ignore_value
@@ -293,7 +228,7 @@ class Dataset(Sequence[Sample]):
             ids = np.unique(self.scheme.decode(self.source.mask(entry, k))) if entry.mask is not None else ()
         except ValueError:  # unreadable, or a colour mask among indices: the checks tell of it
             return frozenset()
-        return frozenset(int(value) for value in ids) - {0, labels.IGNORE}
+        return frozenset(int(value) for value in ids) - {0, IGNORE}
 
     def spacings(self) -> list[float]:
         """Pixel sizes in millimetres, row and column of each volume; empty where the format has none."""
@@ -319,7 +254,7 @@ class Dataset(Sequence[Sample]):
                 kind = self.source.reader.image_kind(self.root, entry)
         except DataError:
             pass  # told by pair(), where the checks look
-        return mask, kind, (entry.mask_file or "").lower().endswith(labels.LOSSY)
+        return mask, kind, (entry.mask_file or "").lower().endswith(LOSSY)
 
     def _spacing(self, entry: Entry) -> tuple[float, float] | None:
         reader: Any = self.source.reader

@@ -13,9 +13,10 @@ import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
+from segnosis.data.census import IGNORE
 from segnosis.data.dataset import Dataset, harmonise
 from segnosis.data.intensities import Channel, Intensities, short
-from segnosis.data.labels import IGNORE, LabelScheme
+from segnosis.data.labels import LabelScheme
 from segnosis.data.scan import Progress, scan
 
 _OBJECT_IMAGES = 200  # images whose objects are counted

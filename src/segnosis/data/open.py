@@ -8,9 +8,10 @@ from typing import cast
 
 from segnosis.core import discovery
 from segnosis.core.errors import DataError
-from segnosis.data.dataset import Dataset, Source
+from segnosis.data.dataset import Dataset
 from segnosis.data.readers.base import Entry, Folder, Index, Reader, ordered, path_id
 from segnosis.data.readers.images import SUFFIXES
+from segnosis.data.source import Source
 
 _READERS = "segnosis.data.readers"
 
@@ -104,6 +105,8 @@ def _unknown(folder: Folder, readers: Sequence[Reader]) -> DataError:
     cure = "Put masks into a folder `masks/` beside a folder `images/`, each named as its image."
     if pictures and len(readers) > 1:
         cure = "No mask was found by name. " + cure
+    if "hint" in folder.memo:
+        cure = str(folder.memo["hint"])
     if folder.links_out:
         cure += f" {len(folder.links_out)} links lead out of the folder and are not followed."
     return DataError(

@@ -57,16 +57,17 @@ def index(folder: Folder) -> Index:
     rows = []
     for path in folder.paths(SUFFIXES):
         name = path_id(path).rsplit("/", 1)[-1]
-        split = next((s for part in path.split("/")[:-1] if (s := split_of_folder(part))), None)
+        split = next((s for part in (*path.split("/")[:-1], name) if (s := split_of_folder(part))), None)
         rows.append(Entry(path, path, name, volume_group(name), split, _planes(folder.root / path)))
     alone = len(rows) == 1
     planes = sum(max(row.slices, 1) for row in rows)
     groups = len({row.group for row in rows})
-    saw = f"{recognise(folder)}; {planes} planes" + ("" if alone else f" of {groups} patients")
+    saw = f"{recognise(folder)}; {planes} planes"
+    saw += ", taken as independent images since they are in one file" if alone else f" of {groups} patients"
     return Index(
         ordered(rows),
         saw,
-        group_by=None if groups == planes else "file" if alone else "patient",
+        group_by=None if alone or groups == planes else "patient",
         files=tuple(folder.paths((".txt", ".csv", ".json"))),
     )
 
@@ -177,13 +178,18 @@ def _read(path: Path, role: int, k: int | None, slices: int) -> np.ndarray:
                 cure="Copy the arrays into the file.",
             )
         expected = 2 + bool(slices)
-        if data.dtype.kind not in "buif" or len(data.shape) not in (expected, expected + (role == 0)):
+        if (
+            data.dtype.kind not in "buif"
+            or len(data.shape) not in (expected, expected + 1)
+            or (role == 1 and len(data.shape) > expected and data.shape[-1] != 1)
+        ):
             raise DataError(
                 "An HDF5 image is an array of numbers (planes, height, width) with a mask of the same planes.",
                 file=path,
                 received={"data set": name, "shape": data.shape, "dtype": str(data.dtype)},
                 cure="Save it as (planes, height, width), colours last.",
             )
+        flat = role == 1 and len(data.shape) == expected + 1
         if slices and data.shape[0] != slices:
             raise DataError(
                 "An image and its mask have the same planes.",
@@ -191,7 +197,8 @@ def _read(path: Path, role: int, k: int | None, slices: int) -> np.ndarray:
                 received={"data set": name, "planes": data.shape[0], "planes of the mask": slices},
                 cure="Pair the mask with the volume it was drawn on.",
             )
-        return np.asarray(data[()] if k is None else data[k])
+        array = np.asarray(data[()] if k is None else data[k])
+        return array[..., 0] if flat else array
 
 
 def _planes(path: Path) -> int:
@@ -199,7 +206,9 @@ def _planes(path: Path) -> int:
     try:
         with _open(path) as file:
             mask = _roles(file)[1]
-            return int(file[mask].shape[0]) if mask and len(file[mask].shape) == 3 else 0
+            shape: tuple[int, ...] = file[mask].shape if mask else ()
+            single = len(shape) == 3 and shape[2] == 1 and len(file[_roles(file)[0] or mask].shape) == 2
+            return int(shape[0]) if len(shape) in (3, 4) and not single else 0
     except DataError:
         return 0
 

@@ -27,6 +27,7 @@ from segnosis.data.readers.naming import (
 )
 
 PRIORITY = 90
+RANDOM_ACCESS = True
 LOOKS_FOR = (
     "parallel folders like `images/` and `masks/` (`label/`, `gt/`, `annotations/`, …), or `a.png` with `a_mask.png`"
 )
@@ -40,6 +41,7 @@ class _Found:
     pairs: list[tuple[str, str | tuple[str, ...]]] = field(default_factory=list)
     images_alone: list[str] = field(default_factory=list)
     masks_alone: list[str] = field(default_factory=list)
+    masks_seen: list[str] = field(default_factory=list)
 
 
 def recognise(folder: Folder) -> str | None:
@@ -52,10 +54,10 @@ def index(folder: Folder) -> Index:
     """One entry per image with a mask; images and masks alone are left out and counted in `saw`."""
     found = _find(folder)
     saw = f"{len(found.pairs)} pairs: {found.how}"
-    for what, alone in (("images without mask", found.images_alone), ("masks without image", found.masks_alone)):
+    for what, alone in (("images without mask left out", found.images_alone), ("masks not used", found.masks_alone)):
         if alone:
             shown = ", ".join(f"`{name}`" for name in sorted(alone, key=natural)[:3])
-            saw += f"; {len(alone)} {what} left out: {shown}{', …' if len(alone) > 3 else ''}"
+            saw += f"; {len(alone)} {what}: {shown}{', …' if len(alone) > 3 else ''}"
     if folder.links_out:
         saw += f"; {len(folder.links_out)} links that lead out of the folder are not followed"
     places = [_place(image) for image, _ in found.pairs]
@@ -67,17 +69,27 @@ def index(folder: Folder) -> Index:
         id = path_id(image).rsplit("/", 1)[-1]
         split = next((s for part in image.split("/")[:-1] if (s := split_of_folder(part))), None)
         rows.append(Entry(image, mask, id, groups[i] if groups else id, split))
+    stacks = _stacks(folder.root, rows)
+    if stacks:
+        rows = [row._replace(slices=number) for row, number in zip(rows, stacks, strict=True)]
+        group_by = group_by or ("stack" if len(rows) > 1 else None)
+        saw += f"; TIFF stacks of {sum(stacks)} pages in all"
+        saw += "" if group_by else ", taken as independent images since they are in one file"
     sidecars = tuple(path for path in folder.paths((".txt", ".csv", ".json")) if path.count("/") <= 1)
     return Index(ordered(rows), saw, group_by=group_by, files=sidecars)
 
 
 def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:
-    """The image as stored, palettes as colours."""
+    """The image as stored, palettes as colours; a TIFF stack as planes, or its plane `k`."""
+    if entry.slices:
+        return images.decode_stack(root / entry.image_file, k, entry.slices)
     return images.decode_colour(root / entry.image_file, like=like)
 
 
 def read_mask(root: Path, entry: Entry, k: int | None = None) -> np.ndarray:
-    """The mask as stored, palettes as indices; several masks of one image united by their maximum."""
+    """The mask as stored: palettes as indices, several masks united, a TIFF stack as planes or plane `k`."""
+    if entry.slices:
+        return images.decode_stack(root / str(entry.mask_file), k, entry.slices)
     if entry.mask is None or isinstance(entry.mask, str):
         return images.decode(root / str(entry.mask))
     masks = [images.decode(root / name) for name in entry.mask]
@@ -119,7 +131,12 @@ def _find(folder: Folder) -> _Found:
             for name, files in folder.files.items()
         }
         kept = {name: files for name, files in kept.items() if files}
-        parallel, beside = _parallel(folder.root, kept), _beside(kept)
+        parallel = _parallel(folder.root, kept)
+        most = 4 * len(parallel.pairs) > sum(map(len, kept.values()))  # more than half of the files are paired already
+        beside = _Found() if most else _beside(kept)
+        if not parallel.pairs and parallel.images_alone and parallel.masks_seen:
+            image, mask = parallel.images_alone[0], parallel.masks_seen[0]
+            folder.memo["hint"] = f"No mask has the name of its image: `{image}`, `{mask}`. Give both the same name."
         folder.memo["image_folders"] = parallel if len(parallel.pairs) >= len(beside.pairs) else beside
     return folder.memo["image_folders"]  # type: ignore[return-value]
 
@@ -133,8 +150,8 @@ def _parallel(root: Path, folders: dict[str, list[str]]) -> _Found:
     if not by_base:
         return _Found()
     found, hows, used = _Found(), [], set()
-    keys: dict[str, dict[str, list[str]]] = {}
     all_masks = [name for names in by_base.values() for name in names]
+    found.masks_seen = [join(name, sorted(folders[name], key=natural)[0]) for name in sorted(all_masks)[:1]]
     sources = [name for name, role in roles.items() if role == "image"]
     sources += [name for name, role in roles.items() if role is None and base_of_folder(name) in by_base]
     sources = sources or [name for name, role in roles.items() if role is None]
@@ -143,11 +160,9 @@ def _parallel(root: Path, folders: dict[str, list[str]]) -> _Found:
         if not candidates and len(all_masks) <= 40:
             split = _split(source)
             candidates = [name for name in all_masks if _split(name) == split] or all_masks
-        mine = _keys(folders[source])
         scored = []
         for name in candidates:
-            theirs = keys.setdefault(name, _keys(folders[name]))
-            pairs = _match(mine, theirs, folders[source], folders[name])
+            pairs = _match(folders[source], folders[name])
             if pairs:
                 share = round(len(pairs) / min(len(folders[source]), len(folders[name])), 1)
                 scored.append((preference(name), min(share, 1.0), name, pairs))
@@ -226,16 +241,17 @@ def _keys(files: Iterable[str]) -> dict[str, list[str]]:
     return keys
 
 
-def _match(
-    mine: dict[str, list[str]], theirs: dict[str, list[str]], my_files: list[str], their_files: list[str]
-) -> list[tuple[str, str | tuple[str, ...]]]:
+def _match(mine: list[str], theirs: list[str]) -> list[tuple[str, str | tuple[str, ...]]]:
     """Pairs by equal stem where most stems are equal, else by key."""
-    stems = {path_id(file): file for file in their_files}
-    exact: list[tuple[str, str | tuple[str, ...]]] = [(a, stems[path_id(a)]) for a in my_files if path_id(a) in stems]
-    if 2 * len(exact) > min(len(my_files), len(their_files)):
+    stems = {path_id(file): file for file in theirs}
+    exact: list[tuple[str, str | tuple[str, ...]]] = [
+        (file, stems[stem]) for file in mine if (stem := path_id(file)) in stems
+    ]
+    if 2 * len(exact) > min(len(mine), len(theirs)):
         return exact
+    keys = _keys(theirs)
     by_key: list[tuple[str, str | tuple[str, ...]]] = [
-        (files[0], _choose(theirs[key])) for key, files in mine.items() if key in theirs and len(files) == 1
+        (files[0], _choose(keys[key])) for key, files in _keys(mine).items() if key in keys and len(files) == 1
     ]
     return by_key if len(by_key) > len(exact) else exact
 
@@ -253,6 +269,13 @@ def _role(path: str) -> str | None:
 
 def _split(path: str) -> str | None:
     return next((split for part in path.split("/") if (split := split_of_folder(part))), None)
+
+
+def _stacks(root: Path, rows: list[Entry]) -> list[int]:
+    """Pages of each mask where the first few are TIFF stacks, else nothing: not every file of a million is opened."""
+    if not any(images.pages(root / str(row.mask_file)) > 1 for row in rows[:4]):
+        return []
+    return [images.pages(root / str(row.mask_file)) for row in rows]
 
 
 def _place(image: str) -> str:

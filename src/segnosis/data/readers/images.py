@@ -12,6 +12,36 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", "
 LOSSY = (".jpg", ".jpeg", ".webp", ".jp2")
 
 
+def pages(path: Path) -> int:
+    """Pages of a TIFF stack; 1 for every other file, and for one that cannot be read: the reading tells the error."""
+    from PIL import Image
+
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return 1
+    try:
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # Pillow cannot read every TIFF; those are read by another decoder as one page
+        return 1
+
+
+def decode_stack(path: Path, k: int | None, number: int) -> np.ndarray:
+    """All `number` pages of a TIFF stack `(pages, height, width[, channels])`, or page `k` alone."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) != number:
+                raise ValueError(f"{getattr(image, 'n_frames', 1)} pages where its partner has {number}")
+            planes = []
+            for page in range(number) if k is None else (k,):
+                image.seek(page)
+                planes.append(_array(image))
+            return np.stack(planes) if k is None else planes[0]
+    except Exception as error:  # decoders raise whatever their format brings: one error for all
+        raise _broken(path, error) from error
+
+
 def decode(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
     """Pixels of an image file, upright by its EXIF orientation.
 

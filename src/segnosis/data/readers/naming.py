@@ -37,7 +37,7 @@ DEMOTED = frozenset({
     "color", "colour", "colors", "colours", "colored", "coloured", "instance", "instances", "instanceids", "vis",
     "visual", "visualization", "overlay", "overlays", "boundary", "boundaries", "edge", "edges", "contour",
     "contours", "skeleton", "fov", "border", "borders", "object", "preview", "depth", "weight", "weights", "distance",
-    "prediction", "predictions", "pred", "preds", "polygons",
+    "human", "prediction", "predictions", "pred", "preds", "polygons",
 })
 # fmt: on
 _PREFERRED = ("manual", "groundtruth", "truth", "gt", "annotation", "annotations", "labelids", "label", "labels")
@@ -87,6 +87,8 @@ def tokens(name: str) -> list[str]:
 def role_of_folder(name: str) -> str | None:
     """`"mask"`, `"image"` or `None` for one folder name; a folder named for both holds masks."""
     words = _split_glued(tokens(name))
+    if name.lower() in ("x", "y"):
+        return "image" if name.lower() == "x" else "mask"
     if any(word in MASK_WORDS and word not in _ONLY_BEHIND for word in words):
         return "mask"
     if any(word in IMAGE_WORDS and word not in _ONLY_BEHIND for word in words):
@@ -103,7 +105,7 @@ def split_of_folder(name: str) -> str | None:
         ('train', 'train', None)
     """
     for word in _split_glued(tokens(name)):
-        if word in _SPLITS:
+        if word in _SPLITS and (len(word) > 2 or role_of_folder(name)):  # `imagesTr`, but not `BraTS20`
             return _SPLITS[word]
         year = re.fullmatch(r"([a-z]+)\d{4}", word)
         if year and year[1] in _SPLITS:
@@ -120,6 +122,7 @@ def base_of_folder(path: str) -> str:
         words = _split_glued(tokens(part))
         if role_of_folder(part):
             words = [word for word in words if word not in roles and word not in _FILLERS]
+            words = [] if words in (["x"], ["y"]) else words
         parts.append("_".join(words))
     return "/".join(parts)
 
@@ -150,20 +153,9 @@ def key_of(stem: str) -> tuple[str, str | None]:
     if glued and glued[1].lower() in (MASK_WORDS | IMAGE_WORDS) - _ONLY_BEHIND:
         parts[:1] = [glued[1], "", glued[2]]
 
-    def meaning(part: str, behind: bool) -> str | None:
-        words = tokens(part)
-        words = [word for word in words if not word.isdecimal() and word not in ("st", "nd", "fine", "left", "bit")]
-        if not words or len(words) > 2 or (not behind and words[0] in _ONLY_BEHIND):
-            return None
-        if behind and part.lower() in ("l", "p") and part.islower():
-            return None  # `_L` and `_P` are habits, `_l` may be left
-        if all(word in MASK_WORDS or word in DEMOTED for word in words):
-            return "mask" if any(word in MASK_WORDS for word in words) else None
-        return "image" if all(word in IMAGE_WORDS for word in words) else None
-
     while len(parts) > 2:
-        last, first = meaning(parts[-1], True), meaning(parts[0], False)
-        numbered = len(parts) > 4 and parts[-1].isdecimal() and meaning(parts[-3], True) == "mask"
+        last, first = _meaning(parts[-1], True), _meaning(parts[0], False)
+        numbered = len(parts) > 4 and parts[-1].isdecimal() and _meaning(parts[-3], True) == "mask"
         if numbered:  # `case (1)_mask_2`: one of several masks of an image
             parts, role = parts[:-4], "mask"
         elif last and not parts[-1].isdecimal():
@@ -213,6 +205,24 @@ def groups_of(ids: Sequence[str], folders: Iterable[str]) -> tuple[list[str], st
     if _worth(prefixes, 5) and len(set(prefixes)) <= len(ids) / 2:
         return prefixes, "the name before the number"
     return list(ids), None
+
+
+@lru_cache(maxsize=65536)
+def _meaning(part: str, behind: bool) -> str | None:
+    """Role that one part of a file name tells, at its end (`behind`) or its start."""
+    if part.isdecimal():
+        return None
+    words = [word for word in tokens(part) if not word.isdecimal() and word not in ("st", "nd", "fine", "left", "bit")]
+    if not words or len(words) > 2 or (not behind and words[0] in _ONLY_BEHIND):
+        return None
+    if len(words[0]) == 1 and part not in ("L", "P"):
+        return None  # `_L` and `_P` are habits; `_l` may be left, `07L` a left eye
+    if all(word in MASK_WORDS or word in DEMOTED for word in words):
+        return "mask" if any(word in MASK_WORDS for word in words) else None
+    numbered = (
+        any(char.isdigit() for char in part) and part.lower() != "leftimg8bit"
+    )  # `frame01` tells two images apart
+    return "image" if all(word in IMAGE_WORDS for word in words) and not numbered else None
 
 
 def _worth(groups: Sequence[str], least: int) -> bool:

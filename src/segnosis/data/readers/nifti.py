@@ -8,6 +8,7 @@ name without phase and frame.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,13 @@ def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, 
     used: set[str] = set()
     for (where, key), files in sorted(masks.items()):
         images = pictures.get((where, key), [])
+        if len(images) > 1 and not all(re.search(r"_\d{4}$", path_id(path)) for path in images):
+            raise DataError(
+                "A mask belongs to one volume, or to the channels `_0000`, `_0001`, … of one.",
+                file=folder.root / files[0],
+                received={"volumes of that name": sorted(images)},
+                cure="Rename or remove all but one of them.",
+            )
         if not images:  # `x_flair`, `x_t1`, `x_seg`: every other volume of the name is a channel
             images = [p for (w, k), paths in pictures.items() if w == where and k.startswith(key + "_") for p in paths]
         if not images:
