@@ -220,7 +220,13 @@ def _replayed(items: list[Any], generator: Any, error: Exception | None) -> Any:
 
 @contextmanager
 def _as_it_was(data: Any) -> Iterator[None]:
-    """Keep random states inside `data`, and the counters that a user's data set may hold."""
+    """Keep random states, also inside `data`, and the counters that a user's data set may hold.
+
+    Not for a generator: its batches are handed on, so what it drew from the random states is used up.
+    """
+    if isinstance(data, types.GeneratorType):
+        yield
+        return
     is_stateful = isinstance(data, keras.utils.PyDataset) or data_adapters.is_torch_dataloader(data)
     kept: dict[str, Any] | None = dict(data.__dict__) if is_stateful else None
     holders: tuple[Any, ...] = (data,) if not isinstance(data, np.ndarray) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -104,7 +105,9 @@ def diagnose(
             seed=seed,
             **_stored(train, validation, raw),
         )
-        return examine(case)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Keras warns of while it is probed, the findings say better
+            return examine(case)
 
 
 def _check_arguments(model: Any, budget: Any) -> None:

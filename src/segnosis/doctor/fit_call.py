@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -137,7 +138,8 @@ def _refusal(call: TrainingCall, train: Drawn) -> dict[str, Any]:
         tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:2]), part, none_is_leaf=False)
         for part in (batch.x, batch.y, batch.sample_weight)
     )
-    with untouched(model):
+    with untouched(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             y_pred = model(x, training=False)
             model._compute_loss(x, y, y_pred, weight, training=False)

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -159,13 +160,14 @@ class _Run:
         self.stop_unless_continued()
         if call.refused is not None:
             return call.proceed()
-        watch = Watch(case=case, thresholds=self.thresholds, printing=False)
+        watch = Watch(case=case, before=self.diagnoses[-1], thresholds=self.thresholds)
         callbacks = call.arguments.get("callbacks")
         own = [] if callbacks is None else list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
         try:
             result = call.proceed(**replaced, callbacks=[*own, watch])
         finally:
-            if watch.diagnosis is not None:
+            if watch.history:
+                assert watch.diagnosis is not None
                 self.record(replace(watch.diagnosis, subject={**watch.diagnosis.subject, "after_training": True}))
         return result
 
@@ -196,7 +198,8 @@ class _Run:
 
     def examine(self, case: Case) -> None:
         globals_ = sys.modules["__main__"].__dict__
-        with random_state_kept(globals_), untouched(case.model):
+        with random_state_kept(globals_), untouched(case.model), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Keras warns of while it is probed, the findings say better
             diagnosis = examine(case, thresholds=self.thresholds, progress=self.progress)
         error = case.extra.get("fit_error") or case.extra.get("build_error") or case.extra.get("pipeline_error")
         if error is not None and diagnosis.healthy:
@@ -274,7 +277,7 @@ class _Run:
 
 @contextmanager
 def _as_main(path: Path, args: Sequence[str]) -> Iterator[types.ModuleType]:
-    """`sys` as `python path args` sets it up; put back afterwards. No plot opens a window, unless MPLBACKEND says so."""
+    """`sys` as `python path args` sets it up; put back afterwards. No plot opens a window unless MPLBACKEND says so."""
     file = str(path.resolve())
     module = types.ModuleType("__main__")
     module.__dict__.update(__file__=file, __builtins__=__builtins__, __spec__=None)

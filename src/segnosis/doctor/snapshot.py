@@ -109,7 +109,7 @@ def model_copy(model: keras.Model, example: Any = None) -> keras.Model:
             raise Unavailable(f"`{model.name}` rebuilt from its config has other weights than it has now")
         for new, old in zip(new_variables, old_variables, strict=True):
             new.trainable = old.trainable
-            new.assign(old.value)
+            new.assign(to_host(old))  # by way of the host: JAX gives shared buffers away when it trains
     return copy
 
 
@@ -136,10 +136,16 @@ def optimizer_copy(optimizer: Any, variables: Any = None) -> Any:
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         return keras.optimizers.get(optimizer)
     with random_state_kept():
-        config = optimizer.get_config()
+        rate = getattr(optimizer, "_learning_rate", None)
+        is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+        if is_schedule:  # people's own schedules often lack a `get_config`
+            optimizer.__dict__["_learning_rate"] = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 1.0)
+        try:
+            config = optimizer.get_config()
+        finally:
+            if is_schedule:
+                optimizer.__dict__["_learning_rate"] = rate
         if "learning_rate" in config:
-            rate = optimizer._learning_rate
-            is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
             config["learning_rate"] = rate if is_schedule else float(to_host(rate))
         copy = type(optimizer).from_config(config)
         if variables is not None:
@@ -147,7 +153,7 @@ def optimizer_copy(optimizer: Any, variables: Any = None) -> Any:
             ours, theirs = copy.variables, optimizer.variables
             if [tuple(v.shape) for v in ours] == [tuple(v.shape) for v in theirs]:
                 for new, old in zip(ours, theirs, strict=True):
-                    new.assign(old.value)
+                    new.assign(to_host(old))  # by way of the host: JAX gives shared buffers away when it trains
     return copy
 
 

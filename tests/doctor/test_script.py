@@ -1,0 +1,378 @@
+"""`segnosis diagnose train.py`: what is taken from a program, where it stops, what it is told when nothing trains."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segnosis.core.errors import DataError
+from segnosis.doctor import script as script_module
+from segnosis.doctor.case import Case
+from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.doctor.script import ScriptOutcome, diagnose_script
+from segnosis.doctor.verdict import Finding
+
+HEAD = """
+import keras, numpy as np
+from pathlib import Path
+keras.utils.set_random_seed(1)
+x = np.random.default_rng(0).random((12, 8, 8, 1)).astype("float32")
+y = (x[..., 0] > 0.5).astype("int32")
+def net(channels=2):
+    return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(channels, 3, padding="same")])
+def compiled():
+    model = net()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+"""
+
+
+class Room:
+    """Runs programs under the doctor and keeps every case that would be examined; checks are tested elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.cases, self.said = folder, [], []
+
+    def write(self, body: str, name: str = "train.py", head: str = HEAD) -> Path:
+        path = self.folder / name
+        path.write_text(head + textwrap.dedent(body))
+        return path
+
+    def run(self, body: str, *args: str, **options: object) -> ScriptOutcome:
+        return diagnose_script(self.write(body), args, on_diagnosis=self.said.append, **options)
+
+    def left(self, name: str) -> np.ndarray:
+        return np.load(self.folder / name)
+
+    def line(self, text: str, name: str = "train.py") -> int:
+        lines = (self.folder / name).read_text().splitlines()
+        return next(number for number, line in enumerate(lines, start=1) if text in line)
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    room = Room(tmp_path)
+
+    def examine(case: Case, **_: object) -> Diagnosis:
+        room.cases.append(case)
+        return Diagnosis(())
+
+    monkeypatch.setattr(script_module, "examine", examine)
+    monkeypatch.chdir(tmp_path)
+    return room
+
+
+def test_stops_at_fit_and_takes_everything_from_the_call(room: Room) -> None:
+    outcome = room.run("""
+        if __name__ == "__main__":
+            model = compiled()
+            model.fit(
+                x, y, batch_size=4, epochs=7, validation_split=0.25)
+            raise SystemExit("went on")
+    """)
+    (case,) = room.cases
+    assert outcome.exit_code == 0 and not outcome.message and len(room.said) == 1
+    assert [batch.x.shape for batch in case.batches] == [(4, 8, 8, 1), (4, 8, 8, 1), (1, 8, 8, 1)]
+    assert sum(len(batch.x) for batch in case.validation_batches) == 3
+    assert case.num_samples == 9 and case.fit_arguments["epochs"] == 7
+    assert case.num_classes == 2 and case.loss.name == "sparse_categorical_crossentropy"
+    assert case.script.fit_line == room.line("model.fit(")
+    assert case.script.compile_line == room.line("model.compile(")
+    assert case.script.fit_file is None and case.script.compile_file is None
+
+
+def test_train_and_validation_rows_are_keras_own_split(room: Room) -> None:
+    room.run("""
+        x = np.arange(12, dtype="float32").reshape(12, 1, 1, 1) * np.ones((1, 8, 8, 1), "float32")
+        compiled().fit(x, y, validation_split=0.25)
+    """)
+    rows = np.concatenate([batch.x[:, 0, 0, 0] for batch in room.cases[0].batches])
+    held_out = np.concatenate([batch.x[:, 0, 0, 0] for batch in room.cases[0].validation_batches])
+    assert sorted(rows) == list(range(9)) and list(held_out) == [9, 10, 11]
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        "except Exception: Path('swallowed').touch()",
+        "except: Path('swallowed').touch()",
+        "finally: Path('cleaned').touch()",
+    ],
+)
+def test_the_stop_survives_the_scripts_own_handlers(room: Room, handler: str) -> None:
+    outcome = room.run(f"""
+        model = compiled()
+        for attempt in range(3):
+            try:
+                model.fit(x, y, verbose=0)
+            {handler}
+    """)
+    assert outcome.exit_code == 0 and len(outcome.diagnoses) == 1
+    assert not (room.folder / "swallowed").exists() or handler.startswith("except:")
+
+
+def test_a_sick_script_exits_with_one(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    sick = Diagnosis((Finding(says="It is sick.", measured={}, fix="Mend it.", code="LAB001", name="x"),))
+    monkeypatch.setattr(script_module, "examine", lambda case, **_: sick)
+    assert room.run("compiled().fit(x, y)").exit_code == 1
+
+
+def test_arguments_folder_and_imports_are_as_python_has_them(room: Room) -> None:
+    room.write("SIZE = 8\n", name="settings.py", head="")
+    elsewhere = room.folder / "elsewhere"
+    elsewhere.mkdir()
+    outcome = room.run(
+        """
+        import os, sys
+        from settings import SIZE
+        Path("report.txt").write_text(repr((sys.argv, os.path.basename(__file__), __name__, SIZE)))
+        os.chdir("elsewhere")
+        compiled().fit(x, y, epochs=int(sys.argv[2]))
+        """,
+        "--epochs",
+        "3",
+    )
+    assert outcome.exit_code == 0 and room.cases[0].fit_arguments["epochs"] == 3
+    seen = ast.literal_eval((room.folder / "report.txt").read_text())
+    assert seen == ([str(room.folder / "train.py"), "--epochs", "3"], "train.py", "__main__", 8)
+    assert Path.cwd() == room.folder and sys.modules["__main__"].__name__ != "train"
+
+
+def test_the_lines_are_found_in_the_users_other_files(room: Room) -> None:
+    room.write(
+        """
+        def prepare(model):
+            model.compile("sgd", "mse")
+            return model
+        def go(model, x, y):
+            return model.fit(x, y)
+        """,
+        name="loop.py",
+        head="",
+    )
+    room.run("import loop\nloop.go(loop.prepare(net()), x, y)")
+    script = room.cases[0].script
+    assert (script.fit_file, script.fit_line) == ("loop.py", room.line("model.fit", "loop.py"))
+    assert (script.compile_file, script.compile_line) == ("loop.py", room.line("model.compile", "loop.py"))
+    del sys.modules["loop"]
+
+
+def test_a_crash_before_fit_shows_the_users_own_traceback(room: Room) -> None:
+    outcome = room.run("""
+        def load():
+            return open("no-such-file.csv")
+        try:
+            load()
+        except FileNotFoundError as error:
+            raise RuntimeError("no data") from error
+    """)
+    assert outcome.exit_code == 2 and "before it called fit" in outcome.message
+    shown = outcome.traceback
+    assert shown.startswith("Traceback (most recent call last):") and shown.endswith("RuntimeError: no data\n")
+    assert "no-such-file.csv" in shown and "direct cause" in shown and "segnosis" not in shown
+
+
+def test_a_syntax_error_is_shown_as_python_shows_it(room: Room) -> None:
+    outcome = room.run("model.fit(x, y")
+    assert outcome.exit_code == 2 and "SyntaxError" in outcome.traceback and "segnosis" not in outcome.traceback
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("pass", "without calling fit()"),
+        ("import sys; sys.exit(3)", "exit status 3"),
+        ("import subprocess, sys; subprocess.run([sys.executable, '-c', 'pass', 'inner.py'])", "started"),
+    ],
+)
+def test_a_script_that_never_trains_is_told_why(room: Room, body: str, words: str) -> None:
+    outcome = room.run(body)
+    assert outcome.exit_code == 2 and words in outcome.message and not outcome.diagnoses
+
+
+def test_a_loop_of_its_own_is_named_by_its_line(room: Room) -> None:
+    outcome = room.run("""
+        model = compiled()
+        model.optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables],
+                              model.trainable_variables)
+    """)
+    assert outcome.exit_code == 2 and f"train.py:{room.line('model.optimizer.apply')}" in outcome.message
+
+
+def test_a_missing_script_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        diagnose_script(tmp_path / "gone.py")
+
+
+def test_train_on_batch_is_examined_as_it_was_before_the_loop(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+
+    def examine(case: Case, **_: object) -> Diagnosis:
+        room.cases.append(case)
+        weights.append(case.model.get_weights()[0].copy())
+        return Diagnosis(())
+
+    monkeypatch.setattr(script_module, "examine", examine)
+    outcome = room.run("""
+        model = compiled()
+        np.save("start.npy", model.get_weights()[0])
+        for step in range(1000):
+            loss = model.train_on_batch(x[step % 3 * 4:][:4] + step, y[step % 3 * 4:][:4])
+            print(float(np.ravel(loss)[0]))
+        Path("went on").touch()
+    """)
+    assert outcome.exit_code == 0 and not (room.folder / "went on").exists()
+    assert len(room.cases[0].batches) == 16 and room.cases[0].script.fit_line == room.line("train_on_batch")
+    np.testing.assert_array_equal(weights[0], room.left("start.npy"))
+
+
+def test_a_short_train_on_batch_loop_is_examined_at_its_end(room: Room) -> None:
+    outcome = room.run("""
+        model = compiled()
+        for step in range(3):
+            model.train_on_batch(x, y, sample_weight=np.ones((12, 8, 8)))
+    """)
+    assert outcome.exit_code == 0 and len(room.cases[0].batches) == 3
+    assert room.cases[0].batches[0].sample_weight.shape == (12, 8, 8)
+
+
+def test_a_subclassed_model_with_its_own_train_step(room: Room) -> None:
+    outcome = room.run("""
+        class Net(keras.Model):
+            def __init__(self, layers):
+                super().__init__()
+                self.stack = layers
+            def call(self, inputs):
+                for layer in self.stack:
+                    inputs = layer(inputs)
+                return inputs
+            def train_step(self, *args):
+                return super().train_step(*args)
+        model = Net([keras.layers.Conv2D(2, 1)])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(x, y)
+    """)
+    assert outcome.exit_code == 0 and room.cases[0].model.count_params() == 4
+
+
+def test_a_fit_that_would_raise_is_examined_and_explained(room: Room) -> None:
+    outcome = room.run("compiled().fit(x, y[:, :4])")
+    assert len(room.cases) == 1 and outcome.exit_code == 2 and "fit() will stop with" in outcome.message
+
+
+def test_an_argument_that_keras_3_does_not_know(room: Room) -> None:
+    outcome = room.run("compiled().fit(x, y, workers=4, epochs=2)")
+    assert room.cases[0].fit_arguments["epochs"] == 2
+    assert outcome.exit_code == 2 and "workers" in outcome.message
+
+
+def test_data_that_fails_is_told_apart_from_a_doctor_that_fails(room: Room) -> None:
+    outcome = room.run("""
+        def batches():
+            yield x[:4], y[:4]
+            raise OSError("disk gone")
+        compiled().fit(batches(), steps_per_epoch=5)
+    """)
+    assert len(room.cases[0].batches) == 1
+    assert outcome.exit_code == 2 and "OSError: disk gone" in outcome.message
+
+
+def test_an_error_of_the_doctor_is_not_swallowed_by_the_script(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(case: Case, **_: object) -> Diagnosis:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(script_module, "examine", broken)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        room.run("""
+            try:
+                compiled().fit(x, y)
+            except Exception:
+                pass
+        """)
+
+
+# Keras' legacy generators still call scipy by its old name.
+LEGACY_SCIPY = pytest.mark.filterwarnings("ignore:.*scipy.ndimage.interpolation:DeprecationWarning")
+
+TRAINS = """
+    seen = []
+    def batches():
+        for step in range(8):
+            seen.append(step)
+            yield x[step % 3 * 4:][:4] + np.random.normal(size=(4, 8, 8, 1)), y[step % 3 * 4:][:4]
+    model = net()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(batches(), shuffle=False, steps_per_epoch=4, epochs=2, verbose=0, validation_data=(x, y))
+    model.fit(x, y, epochs=2, verbose=0)
+    extra = keras.layers.Dense(2)
+    np.savez("end.npz", kernel=model.get_weights()[0], name=extra.name, seen=seen)
+"""
+
+
+def test_continued_training_is_what_it_would_have_been(room: Room) -> None:
+    import keras
+
+    keras.backend.clear_session()
+    outcome = room.run(TRAINS, continue_=True)
+    assert not outcome.traceback and not outcome.message
+    with_doctor = dict(room.left("end.npz"))
+    keras.backend.clear_session()
+    exec(compile((room.folder / "train.py").read_text(), "train.py", "exec"), {"__name__": "__main__"})
+    without = dict(room.left("end.npz"))
+    np.testing.assert_array_equal(with_doctor["kernel"], without["kernel"])
+    assert outcome.exit_code == 0
+    assert [bool(d.subject.get("after_training")) for d in room.said] == [False, True, False, True]
+    assert list(with_doctor["seen"]) == list(without["seen"]) == list(range(8))
+    assert with_doctor["name"] == without["name"]
+
+
+def test_a_crash_in_continued_training_is_the_users(room: Room) -> None:
+    outcome = room.run(
+        """
+        class Boom(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                raise RuntimeError("in my callback")
+        compiled().fit(x, y, verbose=0, callbacks=Boom())
+        """,
+        continue_=True,
+    )
+    assert outcome.exit_code == 2 and outcome.traceback.endswith("RuntimeError: in my callback\n")
+
+
+@LEGACY_SCIPY
+def test_legacy_flow_gives_its_raw_arrays_and_its_augmentation(room: Room) -> None:
+    room.run("""
+        from keras.src.legacy.preprocessing.image import ImageDataGenerator
+        flow = ImageDataGenerator(horizontal_flip=True, rotation_range=30).flow(x, y[..., None], batch_size=4)
+        compiled().fit(flow)
+    """)
+    (case,) = room.cases
+    pairs = list(case.pairs)
+    assert len(pairs) == 12 and pairs[0].image.shape == (8, 8, 1)
+    grid = np.arange(64.0).reshape(8, 8, 1)
+    image, mask = case.augment(grid, grid)
+    assert not np.array_equal(image, grid) and np.array_equal(mask, grid)
+
+
+@LEGACY_SCIPY
+def test_two_legacy_flows_move_alike_with_one_seed_only(room: Room) -> None:
+    body = """
+        from keras.src.legacy.preprocessing.image import ImageDataGenerator
+        make = ImageDataGenerator(rotation_range=90)
+        def both(a, b):
+            while True:
+                yield next(a), next(b)
+        compiled().fit(both(make.flow(x, seed=1, batch_size=4), make.flow(y[..., None], seed={}, batch_size=4)),
+                       steps_per_epoch=3)
+    """
+    room.run(body.format(1))
+    room.run(body.format(2))
+    grid = np.arange(64.0).reshape(8, 8, 1)
+    alike, apart = (case.augment(grid, grid) for case in room.cases)
+    np.testing.assert_array_equal(*alike)
+    assert not np.array_equal(*apart)
