@@ -57,7 +57,7 @@ def test_l2_is_on_every_kernel_and_on_nothing_else() -> None:
     kernels = [weight.numpy() for weight in model.trainable_weights if weight.name == "kernel"]
     assert len(kernels) == 5 * 3 + 2 + 1  # a shortcut in every unit, for the channels always change
     expected = 0.01 * sum(float(np.square(kernel, dtype="float64").sum()) for kernel in kernels)
-    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+    assert keras.ops.convert_to_numpy(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (13, 9), (1, 3), (17, 40)])

@@ -25,7 +25,7 @@ def test_the_published_lesion_network_to_the_last_parameter_and_layer() -> None:
     transposed = sum(4 * count * width for count, width in zip((4, 3, 2, 1), filters[:4], strict=True))
     expected = 1e-4 * (convolutions + transposed + 2 * 2)
     assert expected == pytest.approx(1.0629, abs=2e-4)
-    assert float(sum(model.losses)) == pytest.approx(expected, abs=0.01)
+    assert keras.ops.convert_to_numpy(sum(model.losses)) == pytest.approx(expected, abs=0.01)
 
 
 def test_its_variant_of_five_softmaxes_can_be_rebuilt() -> None:
@@ -67,7 +67,7 @@ def test_one_output_per_depth() -> None:
 def test_every_loss_averages_over_the_depths_in_one_line(name: str, deep: keras.Model) -> None:
     loss = _default(name)
     deep.compile("sgd", loss=[loss] * 2, loss_weights=[1 / 2] * 2, run_eagerly=True)  # compiling costs seconds each
-    averaged = np.mean([float(loss(Y, logits)) for logits in deep(X)])
+    averaged = np.mean([keras.ops.convert_to_numpy(loss(Y, logits)) for logits in deep(X)])
     before = _heads(deep)
     seen = deep.train_on_batch(X, [Y] * 2, return_dict=True)["loss"]
     assert float(seen) == pytest.approx(averaged, rel=1e-4)

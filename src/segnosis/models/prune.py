@@ -65,7 +65,7 @@ def _cut(model: keras.Model, depth: int) -> keras.Model:
     if isinstance(nested, keras.Model):
         # Cut inside and called anew, or all of it would still be computed.
         output = _cut(nested, depth)(*nested._inbound_nodes[call].input_tensors)
-    return keras.Model(model.inputs, output, name=f"{model.name}_depth{depth}")
+    return keras.Model(model.input, output, name=f"{model.name}_depth{depth}")
 
 
 def _copy(cut: keras.Model, depth: int) -> keras.Model:
@@ -87,4 +87,4 @@ def _copy(cut: keras.Model, depth: int) -> keras.Model:
 def _levels(backbone: keras.Model, depth: int) -> keras.Model:
     """`backbone` down to level `P{depth}`; the levels left keep their order, by which Keras matches outputs."""
     kept = {name: level for name, level in backbone.output.items() if int(name[1:]) <= depth}
-    return keras.Model(backbone.inputs, kept, name=backbone.name)
+    return keras.Model(backbone.input, kept, name=backbone.name)
