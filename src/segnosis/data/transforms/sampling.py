@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from segnosis.data.transforms.base import Size
-from segnosis.data.transforms.coordinate_map import CoordinateMap, project
+from segnosis.data.transforms.coordinate_map import CoordinateMap, invert, is_affine, project
 
 Fill = float | Literal["mean", "reflect"]
 Box = tuple[slice, slice]
 
-_AREA_BELOW = 0.75  # at smaller scales output pixels skip source pixels: the image is averaged down first
+_AREA_BELOW = 2 / 3  # at smaller scales linear interpolation skips source pixels: the image is averaged down first
 _OPENCV_LIMIT = 32_000  # its warps count pixels in 16 bits
 
 
@@ -46,25 +46,32 @@ def sample(
     """
     image = image if image.dtype == np.uint8 else image.astype(np.float32, copy=False)
     mask = None if mask is None else _integer(mask, outside)
-    lattice = _lattice(where)
+    inverse = where.inverse()
+    lattice = _lattice(where, inverse)
     if lattice is not None and (fill != "reflect" or lattice.covers):
         values = np.zeros(1) if lattice.covers else _fill_values(image, fill)
         return lattice.take(image, values), None if mask is None else lattice.take(mask, np.asarray(outside))
 
-    points = where.points() if where.inverse is None else None
+    extremes = where.points() if inverse is None else project(inverse, _corners(where.size))
+    points = extremes if inverse is None else None
     scale = _scale(where)
-    box, inside = _looked_at(where, points, margin=math.ceil(2 / min(scale)) + 1, whole=fill == "reflect")
+    margin = math.ceil(2 / min(scale)) + 1  # interpolation, also between averaged pixels, never meets the cut
+    box, inside = _looked_at(extremes, where.source, margin, whole=fill == "reflect")
     to_box = _shift(-box[1].start, -box[0].start)
     region, shrink = _shrink(image[box], scale)
-    look = _Look(where, points, to_box)
-    look_image = look if region.shape == image[box].shape else _Look(where, points, shrink @ to_box)
+    look = _Look(where.size, inverse, points, to_box)
+    look_image = look if region.shape == image[box].shape else _Look(where.size, inverse, points, shrink @ to_box)
     # Up to the edge of the image its edge pixel is repeated: blending it with the fill would falsify its outer half.
     moved = look_image.at(region, border=cv2.BORDER_REFLECT if fill == "reflect" else cv2.BORDER_REPLICATE)
     moved_mask = None if mask is None else look.at_nearest(mask[box], outside)
     if not inside and fill != "reflect":
-        ones = np.ones((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint8)
+        if mask is None or moved_mask is None or (mask == outside).any():
+            ones = np.ones((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint8)
+            exists = look.at_nearest(ones, 0)
+        else:  # `outside` is no class of this mask, so the mask itself tells
+            exists = (moved_mask != outside).astype(np.uint8)
         filled = _filled(moved.shape, _fill_values(image, fill), moved.dtype)
-        moved = cv2.copyTo(moved, look.at_nearest(ones, 0), filled).reshape(moved.shape)
+        moved = cv2.copyTo(moved, exists, filled).reshape(moved.shape)
     return moved, moved_mask
 
 
@@ -104,11 +111,11 @@ class _Lattice:
         return out
 
 
-def _lattice(where: CoordinateMap) -> _Lattice | None:
-    if where.inverse is None:
+def _lattice(where: CoordinateMap, inverse: np.ndarray | None) -> _Lattice | None:
+    if inverse is None:
         return None
-    steps = np.rint(where.inverse).astype(int)
-    if np.abs(where.inverse - steps).max() > 1e-6 or abs(steps[2, :2]).any():
+    steps = np.rint(inverse).astype(int)
+    if np.abs(inverse - steps).max() > 1e-6 or steps[2, :2].any():
         return None
     turn = abs(steps[:2, :2])
     if not (np.array_equal(turn, np.eye(2)) or np.array_equal(turn, np.eye(2)[::-1])):
@@ -119,11 +126,11 @@ def _lattice(where: CoordinateMap) -> _Lattice | None:
 class _Look:
     """The map onto one array whose continuous coordinates are `to_array` times the source's."""
 
-    def __init__(self, where: CoordinateMap, points: np.ndarray | None, to_array: np.ndarray) -> None:
-        self.size = where.size
+    def __init__(self, size: Size, inverse: np.ndarray | None, points: np.ndarray | None, to_array: np.ndarray) -> None:
+        self.size = size
         to_centres = _shift(-0.5, -0.5) @ to_array  # OpenCV counts from pixel centres
         self.map = None if points is None else project(to_centres, points)
-        self.matrix = None if where.inverse is None else to_centres @ where.inverse @ _shift(0.5, 0.5)
+        self.matrix = None if inverse is None else to_centres @ inverse @ _shift(0.5, 0.5)
 
     def at(self, array: np.ndarray, *, border: int, flag: int = cv2.INTER_LINEAR, value: float = 0) -> np.ndarray:
         """What is seen of `array` `(height, width, channels)`; OpenCV's borders know four channels at a time."""
@@ -147,8 +154,7 @@ class _Look:
             seen = cv2.remap(part, self.map, None, flag, **how)  # type: ignore[call-overload]  # one map of (x, y) is all
         else:
             matrix = np.asarray(self.matrix)
-            is_affine = not np.any(matrix[2] != (0, 0, 1))
-            warp, matrix = (cv2.warpAffine, matrix[:2]) if is_affine else (cv2.warpPerspective, matrix)
+            warp, matrix = (cv2.warpAffine, matrix[:2]) if is_affine(matrix) else (cv2.warpPerspective, matrix)
             seen = warp(part, matrix, (width, height), flags=flag | cv2.WARP_INVERSE_MAP, **how)
         return seen.reshape(height, width, -1)
 
@@ -186,24 +192,25 @@ def _fill_values(image: np.ndarray, fill: Fill) -> np.ndarray:
     return np.asarray(np.clip(fill, 0, 255) if image.dtype == np.uint8 else fill, image.dtype)
 
 
+def _corners(size: Size) -> np.ndarray:
+    height, width = size
+    return np.array([[0.0, 0], [width, 0], [0, height], [width, height]])
+
+
 def _scale(where: CoordinateMap) -> tuple[float, float]:
     """Output pixels per source pixel along source `(x, y)`, in the middle of the picture."""
-    there = np.linalg.inv(where.forward)
     height, width = where.size
-    middle = project(there, np.array([[width / 2, height / 2]]))[0]
+    middle = project(invert(where.forward), np.array([[width / 2, height / 2]]))[0]
     near = project(where.forward, middle + np.array([[0, 0], [1, 0], [0, 1]]))
     across, down = np.hypot(*(near[1:] - near[0]).T)
     return float(across), float(down)
 
 
-def _looked_at(where: CoordinateMap, points: np.ndarray | None, margin: int, whole: bool) -> tuple[Box, bool]:
-    """The part of the source that the output looks at, with a margin, and whether the output stays in the source."""
-    if where.inverse is not None:  # the corners tell
-        height, width = where.size
-        points = project(where.inverse, np.array([[0.0, 0], [width, 0], [0, height], [width, height]]))
-    flat = np.reshape(points, (-1, 2))  # type: ignore[arg-type]  # points are given when a homography is not
+def _looked_at(points: np.ndarray, source: Size, margin: int, whole: bool) -> tuple[Box, bool]:
+    """The part of the source that `points` lie in, with a margin, and whether they all lie in the source."""
+    flat = points.reshape(-1, 2)
     (left, top), (right, bottom) = (cv2.reduce(flat, 0, how)[0] for how in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
-    height, width = where.source
+    height, width = source
     inside = bool(left >= 0 and top >= 0 and right <= width and bottom <= height)
     if whole and not inside:
         return (slice(0, height), slice(0, width)), inside
