@@ -204,3 +204,16 @@ def test_a_colour_mask_among_palettes_is_a_clear_error(tmp_path: Path) -> None:
     assert data.pair(1).mask.ndim == 3  # type: ignore[union-attr]
     with pytest.raises(DataError, match="2007_000001"):
         data[1]
+
+
+def test_voc_masks_saved_as_colours_keep_their_classes(tmp_path: Path) -> None:
+    from segnosis.data.readers import voc
+
+    truths = voc.example(tmp_path)
+    colours = {0: (0, 0, 0), 5: (128, 0, 128), 10: (64, 128, 0), 15: (192, 128, 128), 255: (224, 224, 192)}
+    for truth in truths:
+        picture = np.array([[colours[int(value)] for value in row] for row in truth.mask], np.uint8)
+        Image.fromarray(picture).save(tmp_path / "SegmentationClass" / f"{truth.id}.png")
+    data = sg.data.open(tmp_path)
+    assert data.spec.class_names == voc.CLASS_NAMES
+    assert all(np.array_equal(sample.mask, truth.mask) for sample, truth in zip(data, truths, strict=True))

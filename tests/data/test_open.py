@@ -131,6 +131,22 @@ def test_groups_are_told_by_words_folders_and_numbers(tmp_path: Path) -> None:
         assert (data.spec.group_by is None) == (groups == len(images)), name
 
 
+def test_same_names_in_two_folders(tmp_path: Path) -> None:
+    import h5py
+
+    make(tmp_path / "plane", {f"{s}/images/{i}.png": f"{s}/masks/{i}.png" for s in ("train", "val") for i in range(3)})
+    data = sg.data.open(tmp_path / "plane")
+    assert len(set(data.ids)) == len(set(data.groups)) == 6
+    for split in ("train", "val"):
+        (tmp_path / "volume" / split).mkdir(parents=True)
+        for patient in range(3):
+            with h5py.File(tmp_path / "volume" / split / f"patient{patient}.h5", "w") as file:
+                file["image"], file["label"] = np.ones((2, 8, 8)), np.stack([np.eye(8, dtype=np.uint8)] * 2)
+    data = sg.data.open(tmp_path / "volume")
+    assert len(set(data.ids)) == 12
+    assert len(set(data.groups)) == 3
+
+
 def test_several_masks_of_an_image_are_united(tmp_path: Path) -> None:
     for i in range(3):
         write(tmp_path / f"benign ({i}).png", example_image(i))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -105,11 +106,13 @@ class Dataset(Sequence[Sample]):
         """Take what a census over all pairs says, instead of a pass of its own."""
         source = self.source
         told = source.class_names or source.index.class_names or None
-        if told is None and hasattr(source.reader, "known_names"):
-            _, counts = census.main
+        colour, counts = census.main
+        if told is None and not colour and hasattr(source.reader, "known_names"):
             common = {v for v, n in counts.pixels.items() if n > 1e-5 * counts.pixels.total() and v != IGNORE}
             told = source.reader.known_names(frozenset(common)) or None
-        names_by_value = None if told else sidecar.names(Folder(source.root, {}), source.index.files)
+        names_by_value = (
+            None if told else self._known_colours(colour) or sidecar.names(Folder(source.root, {}), source.index.files)
+        )
         ignore = source.ignore_class if source.ignore_class is not None else source.index.ignore_value
         scheme = labels.infer(
             census,
@@ -235,7 +238,11 @@ class Dataset(Sequence[Sample]):
         if not hasattr(self.source.reader, "spacing"):
             return []
         entries = {entry.id: entry for entry, _ in map(self.source.locate, map(int, self.rows))}
-        return [size for entry in entries.values() for size in self._spacing(entry) or ()]
+        sizes: list[float] = []
+        for entry in entries.values():
+            with contextlib.suppress(DataError):  # unreadable: the checks tell of it
+                sizes += self._spacing(entry) or ()
+        return sizes
 
     @property
     def scheme(self) -> LabelScheme:
@@ -243,6 +250,10 @@ class Dataset(Sequence[Sample]):
         self.spec  # noqa: B018  the scheme is found together with the spec
         assert self.source.scheme is not None
         return self.source.scheme
+
+    def _known_colours(self, colour: bool) -> dict[int, str]:
+        reader: Any = self.source.reader
+        return reader.known_colours() if colour and hasattr(reader, "known_colours") else {}
 
     def _stored_mask(self, index: int) -> tuple[np.ndarray | None, tuple[int, str] | None, bool]:
         entry, k = self.source.locate(int(self.rows[index]))

@@ -88,7 +88,7 @@ def infer(
         rest = {value: number for value, number in rest.items() if value not in voids}
         named = {value: name for value, name in named.items() if value not in voids}
     if colour:
-        if not ignored and _VOC_VOID in rest and ignore_value is None and _voc_colours(rest):
+        if not ignored and not ignore_told and _VOC_VOID in rest and _voc_colours(rest):
             ignored.add(_VOC_VOID)
             rest.pop(_VOC_VOID)
         levels, nearest = _colours(rest, named)

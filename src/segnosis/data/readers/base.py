@@ -170,20 +170,29 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def ordered(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Entries in natural order of their ids (2 before 10), and ids made unique by their folder when they clash."""
+def ordered(entries: Iterable[Entry], *, grouped: bool = False) -> tuple[Entry, ...]:
+    """Entries in natural order of their ids (2 before 10), and ids made unique by their folder when they clash.
+
+    Args:
+        entries: What a reader found.
+        grouped: Whether groups mean something: then equal groups stay equal, in whatever folder their files lie.
+    """
     rows = list(entries)
     if len({row.id for row in rows}) < len(rows):
-        rows = [row._replace(id=path_id(row.image_file), group=_regroup(row)) for row in rows]
+        rows = [
+            row._replace(id=path_id(row.image_file), group=row.group if grouped else path_id(row.image_file))
+            for row in rows
+        ]
     rows.sort(key=lambda row: natural(row.id))
     return tuple(rows)
 
 
 def path_id(path: str) -> str:
     """A file's path without suffix, as an id."""
-    name = path.rsplit("/", 1)[-1]
-    stem = name[:-7] if name.lower().endswith(".nii.gz") else name.rsplit(".", 1)[0]
-    return join(path.rpartition("/")[0], stem)
+    if path.endswith(".gz") and path.lower().endswith(".nii.gz"):
+        return path[:-7]
+    dot = path.rfind(".")
+    return path[:dot] if dot > path.rfind("/") + 1 else path
 
 
 def example_image(seed: int, shape: tuple[int, ...] = (24, 32, 3)) -> Array:
@@ -205,10 +214,6 @@ def example_mask(seed: int, classes: int = 2, shape: tuple[int, int] = (24, 32))
 def reader_name(reader: Reader) -> str:
     """The reader's name: that of its file."""
     return cast(str, reader.__name__).rsplit(".", 1)[-1]  # type: ignore[attr-defined]
-
-
-def _regroup(row: Entry) -> str:
-    return path_id(row.image_file) if row.group == row.id else row.group
 
 
 def _walk(root: Path, folder: str, files: dict[str, list[str]], links: list[str], depth: int) -> None:

@@ -65,7 +65,7 @@ def index(folder: Folder) -> Index:
     saw = f"{recognise(folder)}; {planes} planes"
     saw += ", taken as independent images since they are in one file" if alone else f" of {groups} patients"
     return Index(
-        ordered(rows),
+        ordered(rows, grouped=True),
         saw,
         group_by=None if alone or groups == planes else "patient",
         files=tuple(folder.paths((".txt", ".csv", ".json"))),

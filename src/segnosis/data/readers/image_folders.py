@@ -76,7 +76,7 @@ def index(folder: Folder) -> Index:
         saw += f"; TIFF stacks of {sum(stacks)} pages in all"
         saw += "" if group_by else ", taken as independent images since they are in one file"
     sidecars = tuple(path for path in folder.paths((".txt", ".csv", ".json")) if path.count("/") <= 1)
-    return Index(ordered(rows), saw, group_by=group_by, files=sidecars)
+    return Index(ordered(rows, grouped=group_by is not None), saw, group_by=group_by, files=sidecars)
 
 
 def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:
@@ -151,7 +151,7 @@ def _parallel(root: Path, folders: dict[str, list[str]]) -> _Found:
         return _Found()
     found, hows, used = _Found(), [], set()
     all_masks = [name for names in by_base.values() for name in names]
-    found.masks_seen = [join(name, sorted(folders[name], key=natural)[0]) for name in sorted(all_masks)[:1]]
+    found.masks_seen = [join(name, min(folders[name])) for name in sorted(all_masks)[:1]]
     sources = [name for name, role in roles.items() if role == "image"]
     sources += [name for name, role in roles.items() if role is None and base_of_folder(name) in by_base]
     sources = sources or [name for name, role in roles.items() if role is None]

@@ -48,7 +48,7 @@ def index(folder: Folder) -> Index:
     planes, patients = sum(max(row.slices, 1) for row in rows), len({row.group for row in rows})
     saw = f"{recognise(folder)}; {planes} planes of {patients} patients"
     return Index(
-        ordered(rows),
+        ordered(rows, grouped=True),
         saw,
         class_names=names,
         ignore_value=ignore,

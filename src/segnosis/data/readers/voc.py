@@ -108,6 +108,17 @@ def example(root: Path) -> tuple[Truth, ...]:
     return tuple(truths)
 
 
+def known_colours() -> dict[int, str]:
+    """The customary colour of each class, packed: for masks that were saved as colours instead of palettes."""
+    return {_colour(class_id): name for class_id, name in enumerate(CLASS_NAMES)}
+
+
+def _colour(class_id: int) -> int:
+    """The VOC colour map: bit 0, 3, 6 of the id make the high bits of red, 1, 4, 7 of green, 2, 5, 8 of blue."""
+    red, green, blue = (sum((class_id >> (3 * j + channel) & 1) << (7 - j) for j in range(3)) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
 def known_names(values: frozenset[int]) -> tuple[str, ...]:
     """The 20 objects' names when the stored `values` can be VOC's, else none."""
     return CLASS_NAMES if values and max(values) <= 20 and min(values) >= 0 and len(values) > 2 else ()
