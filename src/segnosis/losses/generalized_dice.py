@@ -62,9 +62,9 @@ class GeneralizedDice(SegmentationLoss):
         true, pred, both = overlap.true / share, overlap.pred / share, overlap.both / share
         present = true > 0.0
         rarity = ops.where(present, 1.0 / ops.square(ops.where(present, true, 1.0)), 0.0)
-        weight = ops.where(present, rarity, ops.max(rarity, axis=-1, keepdims=True))
+        weight = ops.where(present, rarity, ops.amax(rarity, axis=-1, keepdims=True))
         # Only their ratios matter; scaled to at most 1 they are on `smooth`'s scale.
-        weight = weight / ops.maximum(ops.max(weight, axis=-1, keepdims=True), TINY)
+        weight = weight / ops.maximum(ops.amax(weight, axis=-1, keepdims=True), TINY)
         weight = weight * self.weight_per_class(pixels.num_classes)
         top, bottom = ops.sum(weight * both, axis=-1), ops.sum(weight * (pred + true), axis=-1)
         cost = ops.where(bottom > 0.0, 1.0 - quotient(2.0 * top, bottom, self.smooth), 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -12,6 +12,18 @@ from segnosis.core.errors import ArgumentError
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
 _SMALLEST_PROB = 1e-7  # keeps log(prob) finite for heads that already hold a soft-max
+
+
+def _once(make: Callable[[Any], Tensor]) -> Any:
+    """A property computed at its first use; `functools.cached_property` holds a lock, which `torch.compile` cannot."""
+    name = make.__name__
+
+    def get(self: Any) -> Tensor:
+        if name not in self._known:
+            self._known[name] = make(self)
+        return self._known[name]
+
+    return property(get, doc=make.__doc__)
 
 
 class Pixels:
@@ -45,6 +57,7 @@ class Pixels:
     ) -> None:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         self._from_logits = from_logits
+        self._known: dict[str, Tensor] = {}
         scores = ops.cast(y_pred, "float32")
         if scores.shape[-1] == 1:
             scores = ops.concatenate([ops.zeros_like(scores) if from_logits else 1.0 - scores, scores], axis=-1)
@@ -100,30 +113,30 @@ class Pixels:
                 cure="Reshape it to one of the two.",
             )
 
-    @cached_property
+    @_once
     def log_prob(self) -> Tensor:
         """Logarithm of `prob`, `(batch, *space, num_classes)`."""
         if self._from_logits:
             return ops.log_softmax(self._scores, axis=-1)
         return ops.log(ops.maximum(self._scores, _SMALLEST_PROB))
 
-    @cached_property
+    @_once
     def prob(self) -> Tensor:
         """Probability of each class, `(batch, *space, num_classes)`."""
         if not self._from_logits:
             return self._scores
         # Where the logarithm is known already, exp is the cheaper way, and its gradient shares the soft-max's.
-        return ops.exp(self.log_prob) if "log_prob" in self.__dict__ else ops.softmax(self._scores, axis=-1)
+        return ops.exp(self.log_prob) if "log_prob" in self._known else ops.softmax(self._scores, axis=-1)
 
-    @cached_property
+    @_once
     def log_prob_of_truth(self) -> Tensor:
         """`log_prob` of the true class, `(batch, *space)`; class ids only."""
         return self._at_truth(self.log_prob)
 
-    @cached_property
+    @_once
     def prob_of_truth(self) -> Tensor:
         """`prob` of the true class, `(batch, *space)`; class ids only."""
-        if "log_prob_of_truth" in self.__dict__ and self._from_logits:
+        if "log_prob_of_truth" in self._known and self._from_logits:
             return ops.exp(self.log_prob_of_truth)
         return self._at_truth(self.prob)
 
@@ -133,13 +146,13 @@ class Pixels:
         first = ops.arange(0, ops.shape(flat_ids)[0], dtype="int32") * self.num_classes
         return ops.reshape(ops.take(ops.reshape(values, (-1,)), first + flat_ids), ops.shape(self.ids))
 
-    @cached_property
+    @_once
     def one_hot(self) -> Tensor:
         """Truth as `(batch, *space, num_classes)` float32, 0 on ignored pixels; for formulas about shapes only."""
         target = self.target if self.ids is None else ops.one_hot(self.ids, self.num_classes, dtype="float32")
         return target if self.pixel_weight is None else target * self.kept[..., None]
 
-    @cached_property
+    @_once
     def weight(self) -> Tensor:
         """Weight of each pixel, of its image too, `(batch, *space)`."""
         weight = ops.ones_like(self._scores[..., 0]) if self.pixel_weight is None else self.pixel_weight
@@ -147,15 +160,15 @@ class Pixels:
             return weight
         return weight * ops.reshape(self.image_weight, (-1,) + (1,) * (len(self._scores.shape) - 2))
 
-    @cached_property
+    @_once
     def kept(self) -> Tensor:
         """1 where a pixel takes part (its weight is not 0), else 0, `(batch, *space)`."""
         return ops.cast(ops.not_equal(self.weight, 0.0), "float32")
 
-    @cached_property
+    @_once
     def kept_images(self) -> Tensor:
         """1 for an image of which any pixel takes part, else 0, `(batch,)`."""
-        return ops.max(ops.reshape(self.kept, (ops.shape(self.kept)[0], -1)), axis=-1)
+        return ops.amax(ops.reshape(self.kept, (ops.shape(self.kept)[0], -1)), axis=-1)
 
     def mean(self, cost: Tensor) -> Tensor:
         """Weighted sum of a cost per pixel `(batch, *space)` over the number of kept pixels."""

@@ -18,7 +18,7 @@ class BoundaryIoU(ConfusionMetric):
     Unlike `MeanIoU` it does not let the inside of large objects hide ragged contours. A pixel is in the band of its
     region when the square of `2·width + 1` pixels around it leaves the region or the image, so the band is that of
     `cv2.erode` with a 3×3 kernel repeated `width` times. Counted over all images, as the paper does for semantic
-    segmentation. Ignored pixels are not counted and make no contour.
+    segmentation. Ignored pixels, and those of weight 0, are not counted and make no contour.
 
     Args:
         num_classes: Number of classes, background included; 2 for a head of one channel.
@@ -73,13 +73,12 @@ class BoundaryIoU(ConfusionMetric):
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Count the pixels of a batch by the bands they lie in."""
         true, pred, counts = self.read(y_true, y_pred, sample_weight)
-        kept = ops.ones_like(true, dtype="bool")
+        kept = ops.ones_like(true, dtype="bool") if counts is None else counts
         if self.ignore_class is not None:
-            kept = ops.not_equal(true, self.ignore_class)
+            kept = ops.logical_and(kept, ops.not_equal(true, self.ignore_class))
         steps = self._steps(true)
         true, pred = self._banded(true, kept, steps), self._banded(pred, kept, steps)
-        counts = kept if counts is None else ops.logical_and(kept, counts)
-        self.add(*count_pairs(true, pred, counts, num_classes=self.side, ignore_class=None))
+        self.add(*count_pairs(true, pred, kept, num_classes=self.side, ignore_class=None))
 
     def score(self, hit: Tensor, true: Tensor, pred: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels in both bands over pixels in either."""

@@ -72,24 +72,27 @@ class ExpectedCalibrationError(SegmentationMetric):
         self.bins = bins
         self._wrong = ExactCounts(self, bins, "wrong")
         self._right = ExactCounts(self, bins, "right")
+        self._illegal = ExactCounts(self, 1, "illegal")
         self._confidence = self.add_variable((bins,), "zeros", dtype="float32", name="confidence")
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Count the pixels of a batch by confidence; `y_pred` holds scores, not class ids."""
         true, pred, counts = self.read(y_true, y_pred, sample_weight)
         confidence = self._confidences(ops.convert_to_tensor(y_pred))
-        kept = ops.logical_and(true >= 0, true < self.num_classes)
+        counted = ops.ones_like(true, dtype="bool") if counts is None else counts
+        if self.ignore_class is not None:
+            counted = ops.logical_and(counted, ops.not_equal(true, self.ignore_class))
+        kept = ops.logical_and(counted, ops.logical_and(true >= 0, true < self.num_classes))
+        self._illegal.add(ops.reshape(ops.sum(ops.cast(ops.not_equal(counted, kept), "int32")), (1,)))
         if not self.include_background:
             kept = ops.logical_and(kept, true > 0)
-        if counts is not None:
-            kept = ops.logical_and(kept, counts)
         bin_of = ops.cast(ops.ceil(confidence * self.bins), "int32") - 1
         bin_of = ops.where(kept, ops.clip(bin_of, 0, self.bins - 1), self.bins)
         right = ops.cast(ops.equal(true, pred), "int32")
         width = self.bins + 1
-        counted = ops.reshape(count(bin_of + right * width, 2 * width), (2, width))[:, : self.bins]
-        self._wrong.add(counted[0])
-        self._right.add(counted[1])
+        pixels = ops.reshape(count(bin_of + right * width, 2 * width), (2, width))[:, : self.bins]
+        self._wrong.add(pixels[0])
+        self._right.add(pixels[1])
         # Summed image by image first, which keeps float32 sums of millions of pixels exact enough.
         batch = ops.shape(true)[0]
         rows = ops.arange(0, batch, dtype="int32")[:, None] * width
@@ -109,13 +112,14 @@ class ExpectedCalibrationError(SegmentationMetric):
         if scores.shape[-1] == 1:
             prob = ops.sigmoid(scores[..., 0]) if self.from_logits else scores[..., 0]
             return ops.maximum(prob, 1.0 - prob)
-        return ops.max(ops.softmax(scores, axis=-1) if self.from_logits else scores, axis=-1)
+        return ops.amax(ops.softmax(scores, axis=-1) if self.from_logits else scores, axis=-1)
 
     def result(self) -> Tensor:
-        """The error so far, a float32 scalar; 0 before any pixel."""
+        """The error so far, a float32 scalar; 0 before any pixel, NaN after an illegal class id."""
         right, confidence = self._right.on_device(), ops.convert_to_tensor(self._confidence)
         pixels = right + self._wrong.on_device()
-        return ops.sum(ops.abs(right - confidence)) / ops.maximum(ops.sum(pixels), 1.0)
+        error = ops.sum(ops.abs(right - confidence)) / ops.maximum(ops.sum(pixels), 1.0)
+        return ops.where(self._illegal.on_device()[0] > 0.0, float("nan"), error)
 
     def reliability(self) -> tuple[Reliability, ...]:
         """The bins from the least to the most confident; an empty one has neither confidence nor accuracy."""

@@ -95,6 +95,14 @@ class SurfaceMetric(SegmentationMetric):
         outside = np.zeros(true.shape, dtype=bool) if counts is None else ~_on_host(counts, self.name)
         if self.ignore_class is not None:
             outside |= true == self.ignore_class
+        for ids in (true, pred):
+            strange = np.setdiff1d(ids[~outside], np.arange(self.num_classes))
+            if len(strange):
+                raise ArgumentError(
+                    f"Class ids lie in 0…{self.num_classes - 1}, apart from `ignore_class`.",
+                    received={"class ids": strange.tolist(), "ignore_class": self.ignore_class},
+                    cure="Set `ignore_class` to the value of unlabelled pixels, or correct the masks.",
+                )
         if spacing is not None and len(spacing) != true.ndim - 1:
             raise ArgumentError(
                 f"`spacing` holds one size per axis, and the images have {true.ndim - 1}.",
