@@ -10,7 +10,7 @@ from keras import KerasTensor, layers, ops
 from segnosis.core.errors import ArgumentError
 from segnosis.models.backbones import pyramid
 from segnosis.models.backbones.atrous import convolution, normalized, separable
-from segnosis.models.blocks import check_count, check_shape, preprocess
+from segnosis.models.blocks import Recipe, check_count, check_shape, preprocess
 
 EPSILON = 1e-5  # of the head's batch normalizations; the trunk has its own
 _RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
@@ -65,10 +65,13 @@ def deeplab_v3_plus(
     """
     shape = check_shape("deeplab_v3_plus", input_shape, halvings=0)
     check_count("num_classes", num_classes)
+    Recipe(dropout=dropout)  # refuses what is no share
     light = backbone == "mobilenet_v2"
     decoder = not light if decoder is None else decoder
     if atrous_rates is None:
         atrous_rates = () if light else _published_rates(output_stride)
+    for rate in atrous_rates:
+        check_count("atrous_rates", rate)
 
     # Encoder
     image = keras.Input(shape, name="image")

@@ -46,7 +46,11 @@ def features(name: str, x: KerasTensor, *, output_stride: int) -> dict[str, Kera
         for block in range(1, count + 1):
             stride, rate = density.step(2 if stage > 1 and block == 1 else 1)
             width, part = 64 * 2 ** (stage - 1), f"layer{stage}_block{block}"
-            x = (_bottleneck if bottleneck else _basic)(x, width, part, stride, rate, shortcut=block == 1)
+            if bottleneck:
+                x = _bottleneck(x, width, part, stride, rate, shortcut=block == 1)
+            else:
+                # Its second convolution comes after the stride, and so after what has become of it.
+                x = _basic(x, width, part, stride, (rate, density.rate))
         levels.append(x)
     return {f"P{level}": tensor for level, tensor in enumerate(levels, start=1)}
 
@@ -61,11 +65,11 @@ def _bottleneck(x: KerasTensor, width: int, name: str, stride: int, rate: int, *
     return _joined(start, normalized(x, f"{name}_conv3", epsilon=EPSILON), name)
 
 
-def _basic(x: KerasTensor, width: int, name: str, stride: int, rate: int, *, shortcut: bool) -> KerasTensor:
-    start = _shortcut(x, width, name, stride) if shortcut and x.shape[-1] != width else x
-    x = convolution(x, width, 3, f"{name}_conv1", stride=stride, rate=rate)
+def _basic(x: KerasTensor, width: int, name: str, stride: int, rates: tuple[int, int]) -> KerasTensor:
+    start = x if x.shape[-1] == width else _shortcut(x, width, name, stride)
+    x = convolution(x, width, 3, f"{name}_conv1", stride=stride, rate=rates[0])
     x = normalized(x, f"{name}_conv1", epsilon=EPSILON, activation="relu")
-    x = convolution(x, width, 3, f"{name}_conv2", rate=rate)
+    x = convolution(x, width, 3, f"{name}_conv2", rate=rates[1])
     return _joined(start, normalized(x, f"{name}_conv2", epsilon=EPSILON), name)
 
 

@@ -48,9 +48,13 @@ def load_weights(model: keras.Model, path: str | Path, *, format: str | None = N
         DataError: The file is of no format known here. A pickle is never opened: it can run any program.
 
     Example:
+        >>> import tempfile
         >>> import segnosis as sg
-        >>> model = sg.models.deeplab_v3_plus((65, 65, 3), num_classes=4, backbone="resnet18")
-        >>> sg.models.load_weights(model, "resnet18.safetensors", only="backbone")  # doctest: +SKIP
+        >>> model = sg.models.unet((32, 32, 1), num_classes=2, width=4, depth=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save_weights(f"{folder}/mine.weights.h5")
+        ...     print(sg.models.load_weights(model, f"{folder}/mine.weights.h5"))
+        Loaded 38 tensors, 2,494 weights, from mine.weights.h5 (keras_hdf5).
     """
     path = Path(path)
     units = discovery.units(__name__)

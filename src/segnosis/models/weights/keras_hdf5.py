@@ -11,7 +11,7 @@ import numpy as np
 from segnosis.models.weights import hdf5
 from segnosis.models.weights.mapping import Layer, Source
 
-SAYS = "HDF5 weights of a network of keras.applications (.h5 or .weights.h5)"
+SAYS = "HDF5 of keras.applications, or of anything else that Keras saved (.h5 or .weights.h5)"
 BACKBONE = re.compile(r"")
 CLASSIFIER = re.compile(r"^(predictions|logits|conv_2|conv_1(_bn)?|\w+_head_(layernorm|dense))/")
 
