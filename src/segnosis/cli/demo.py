@@ -12,11 +12,12 @@ def command(
     minutes: float = typer.Option(2.5, "--minutes", help="Wall-clock budget."),
 ) -> None:
     """Make hearts, train on them, score, diagnose and report: about two minutes on two cores."""
-    from segnosis.cli.screen import Screen
+    from segnosis.cli.screen import Screen, load_keras
     from segnosis.jobs.demo import demo
     from segnosis.report.diagnosis_text import render
     from segnosis.report.scores_text import table
 
+    load_keras()
     screen = Screen()
     run = demo(out, minutes=minutes, listener=screen)
     screen.close()

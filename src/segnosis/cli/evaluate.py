@@ -13,11 +13,12 @@ def command(
     json: Path | None = typer.Option(None, "--json", help="Write the scores here."),
 ) -> None:
     """Score RUN on every sample of DATA, whole images, per class."""
-    from segnosis.cli.screen import Screen
+    from segnosis.cli.screen import Screen, load_keras
     from segnosis.core.run_folder import write_json
     from segnosis.jobs.evaluate import evaluate
     from segnosis.report.scores_text import table
 
+    load_keras()
     screen = Screen()
     scores = evaluate(run, data, listener=screen)
     screen.close()

@@ -16,9 +16,10 @@ def command(
     seed: int = typer.Option(0, "--seed", help="Seed of everything random."),
 ) -> None:
     """Print every decision `segnosis train DATA` would make, each with its reason."""
-    from segnosis.cli.screen import Screen
+    from segnosis.cli.screen import Screen, load_keras
     from segnosis.jobs.plan import plan
 
+    load_keras()
     screen = Screen()
     made = plan(data, model=model, minutes=minutes, epochs=epochs, seed=seed, listener=screen)
     screen.close()

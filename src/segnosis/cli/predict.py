@@ -13,9 +13,10 @@ def command(
     output: Path = typer.Option(..., "-o", "--output", metavar="DIR", help="Folder for the masks."),
 ) -> None:
     """Write a mask for every image: PNG with palette, or NIfTI with the volume's own affine."""
-    from segnosis.cli.screen import Screen
+    from segnosis.cli.screen import Screen, load_keras
     from segnosis.jobs.predict import predict
 
+    load_keras()
     screen = Screen()
     written = predict(run, images, output, listener=screen)
     screen.close()

@@ -19,7 +19,7 @@ def command(
     anyway: bool = typer.Option(False, "--anyway", help="Train although the data has a proven error."),
 ) -> None:
     """Train on DATA, score on held-out samples, diagnose, and write a report."""
-    from segnosis.cli.screen import Screen
+    from segnosis.cli.screen import Screen, load_keras
     from segnosis.core.errors import ArgumentError
     from segnosis.jobs.train import train
     from segnosis.report.diagnosis_text import render
@@ -30,6 +30,7 @@ def command(
         raise ArgumentError(
             "`segnosis train` needs data or a plan.", cure="Name a folder of images and masks: `segnosis train DATA`."
         )
+    load_keras()
     source = Plan.load(plan) if plan else data
     if isinstance(source, Plan) and data:
         source = source.with_(data=data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,21 +76,29 @@ class RunFolder:
                     ) from error
 
 
-def write_bytes(path: Path, data: bytes) -> Path:
-    """Write `path` atomically: a crash or a full disk leaves the old file, or none, never a half."""
+def write_with(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` make a file, and put it at `path` only when it is whole and on the disk.
+
+    A crash or a full disk leaves the old file, or none, never a half.
+
+    Args:
+        path: Where the file goes; folders are made.
+        write: Called with a temporary path beside it, of the same suffix.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            write(temporary)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise RunError(
@@ -99,6 +107,11 @@ def write_bytes(path: Path, data: bytes) -> Path:
             cure="Free some space, or choose another folder with `--out`.",
         ) from error
     return path
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write `data` whole or not at all."""
+    return write_with(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -15,9 +15,8 @@ import numpy as np
 
 from segnosis import data
 from segnosis.core.errors import ArgumentError, RunError
-from segnosis.core.run_folder import RunFolder, read_json, write_json
-from segnosis.core.sample import Pair
-from segnosis.data.dataset import Dataset, Pairs
+from segnosis.core.run_folder import RunFolder, read_json, write_json, write_with
+from segnosis.data.dataset import Dataset
 from segnosis.data.fingerprint import Fingerprint, FingerprintScan
 from segnosis.data.split import Split
 from segnosis.doctor.check_data import check_data
@@ -101,14 +100,14 @@ def _train(
         ignore_class=given.ignore_class if given else None,
     )
     seed = given.seed if given and seed is None else seed or 0
-    fingerprint, checked, parts = examined(dataset, seed=seed, listener=listener)
-    _stop_on_error(checked, folder, anyway)
+    anyway = anyway or (given is not None and given.unreadable == "skip")
+    fingerprint, checked, parts = examined(dataset, seed=seed, listener=listener, anyway=anyway)
     from segnosis.training import evaluate, planner, showcase
     from segnosis.training.environment import environment
     from segnosis.training.fit import fit
     from segnosis.training.predict import Predictor
 
-    changes: dict[str, Any] = {"seed": seed}
+    changes: dict[str, Any] = {"seed": seed, "unreadable": "skip" if anyway else "stop"}
     changes |= {key: value for key, value in (("model", model), ("epochs", epochs), ("minutes", minutes)) if value}
     if given is None:
         plan = planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), **changes)
@@ -125,7 +124,7 @@ def _train(
     scores = evaluate.evaluate(
         predictor, parts[2], progress=lambda done, total: listener.step("scoring whole held-out images", done, total)
     )
-    fitted.model.save(folder.model)
+    write_with(folder.model, fitted.model.save)
     scores |= {
         "best_epoch": fitted.best_epoch,
         "stopped": fitted.stopped,
@@ -146,34 +145,21 @@ def _train(
 
 
 def examined(
-    dataset: Dataset, *, seed: int, listener: Listener
+    dataset: Dataset, *, seed: int, listener: Listener, anyway: bool = True
 ) -> tuple[Fingerprint, Diagnosis, Split]:
-    """Fingerprint, data diagnosis and split of a data set, from one pass over its files."""
+    """Fingerprint, data diagnosis and split of a data set, from one pass over its files; stops at a proven error."""
     parts = data.split(dataset, seed=seed)
     measured = FingerprintScan(dataset)
     checked = check_data(
         dataset,
         splits={name: part.ids for name, part in zip(("train", "validation", "test"), parts, strict=True)},
-        pairs=_Shared(dataset.pairs(), measured),
         progress=listener.step,
+        beside=(measured,),
     )
+    if not anyway:
+        _stop_on_error(checked)
     listener.say(parts.note)
     return measured.result(), checked, parts
-
-
-class _Shared:
-    """Pairs that another accumulator sees as they go by, so that one pass over the files serves both."""
-
-    def __init__(self, pairs: Pairs, accumulator: FingerprintScan) -> None:
-        self._pairs, self._accumulator = pairs, accumulator
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __iter__(self) -> Iterator[Pair]:
-        for pair in self._pairs:
-            self._accumulator.add(pair)
-            yield pair
 
 
 def _exclusive(minutes: float | None, epochs: int | None) -> None:
@@ -237,9 +223,9 @@ def _terminated_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _stop_on_error(checked: Diagnosis, folder: RunFolder, anyway: bool) -> None:
+def _stop_on_error(checked: Diagnosis) -> None:
     wrong = [finding for finding in checked.findings if finding.certain and finding.severity == "error"]
-    if not wrong or anyway:
+    if not wrong:
         return
     first = wrong[0]
     more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segnosis.core.errors import DataError
 from segnosis.training.predict import Predictor
 from segnosis.training.scores import confusion, from_confusion
 
@@ -36,8 +37,14 @@ def evaluate(
     spec = dataset.spec
     total = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     rows = []
+    unreadable = []
     for index in range(len(dataset)):
-        sample = dataset[index]
+        try:
+            sample = dataset[index]
+        except DataError:
+            # Counted and told, not scored; whether training may go on at all was decided before it began.
+            unreadable.append(dataset.ids[index])
+            continue
         if sample.mask is None:
             continue
         mask = predictor.mask(sample.image)
@@ -60,6 +67,7 @@ def evaluate(
     return {
         **from_confusion(total, spec.class_names),
         "images": len(rows),
+        "unreadable": unreadable,
         "confusion": total.tolist(),
         "samples": rows,
     }

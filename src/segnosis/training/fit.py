@@ -123,6 +123,7 @@ def _feed(plan: Plan, dataset: Dataset, ignore_class: int | None, *, training: b
         shuffle=training,
         foreground_share=plan.foreground_share if training else 0.0,
         steps_per_epoch=plan.steps_per_epoch if training else None,
+        on_error="raise" if plan.unreadable == "stop" else "skip",
     )
 
 

@@ -38,6 +38,7 @@ class Plan(BaseModel):
     fit_to_size: Literal["crop", "resize"] = "crop"
     augment: Literal["none", "light", "default", "strong"] = "default"
     batch_size: int = Field(8, ge=1)
+    unreadable: Literal["stop", "skip"] = "stop"
     foreground_share: float = Field(0.0, ge=0.0, le=1.0, description="share of crops centred on a foreground pixel")
 
     # Model

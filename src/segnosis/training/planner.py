@@ -27,6 +27,7 @@ def plan(
     model: str | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
+    unreadable: str = "stop",
 ) -> Plan:
     """Decide everything.
 
@@ -38,9 +39,10 @@ def plan(
         model: Architecture that was asked for.
         epochs: Epochs that were asked for.
         minutes: Budget that was asked for; how many steps fit is measured when training starts.
+        unreadable: Whether an unreadable sample stops training or is left out.
     """
     spec, reasons = fingerprint.spec, {}
-    chosen: dict[str, Any] = {"data": data, "seed": seed, "class_names": spec.class_names}
+    chosen: dict[str, Any] = {"data": data, "seed": seed, "class_names": spec.class_names, "unreadable": unreadable}
     reasons["class_names"] = f"{spec.num_classes} classes: {spec.saw}"
     chosen["reader"], reasons["reader"] = spec.reader, "it recognised the folder"
     if spec.ignore_class is not None:

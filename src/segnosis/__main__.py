@@ -1,0 +1,5 @@
+"""`python -m segnosis` is `segnosis`."""
+
+from segnosis.cli.main import main
+
+main()

@@ -1,0 +1,90 @@
+"""Every command explains itself, and answers bad input with one clear error and exit code 2."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from segnosis.cli.main import main
+from segnosis.core import discovery
+
+COMMANDS = discovery.units("segnosis.cli")
+pytestmark = pytest.mark.one_backend
+
+
+def _run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main(list(words))
+    out, err = capsys.readouterr()
+    code = left.value.code
+    return (code if isinstance(code, int) else 0), out, err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, name.rstrip("_"), "--help")
+    assert code == 0
+    first = (inspect.getdoc(COMMANDS[name].command) or "").splitlines()[0]
+    assert first[:40] in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    for parameter in inspect.signature(COMMANDS[name].command).parameters.values():
+        assert parameter.default.help, f"{name}: {parameter.name}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "{missing}", "--out", "{out}"),
+        ("train", "{empty}", "--out", "{out}"),
+        ("train", "--out", "{out}"),
+        ("train", "{empty}", "--out", "{out}", "--minutes", "-1"),
+        ("train", "{empty}", "--out", "{out}", "--minutes", "1", "--epochs", "3"),
+        ("train", "--resume", "--out", "{missing}"),
+        ("train", "--plan", "{missing}"),
+        ("plan", "{missing}"),
+        ("plan", "{empty}"),
+        ("check", "{missing}"),
+        ("check", "{empty}"),
+        ("evaluate", "{empty}", "{empty}"),
+        ("predict", "{empty}", "{empty}", "-o", "{out}"),
+        ("report", "{missing}"),
+        ("explain", "LAB999"),
+        ("list", "modells"),
+        ("diagnose", "{missing}"),
+        ("diagnose", "{empty}"),
+        ("diagnose", "{missing}", "--budget", "cheap"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_one_clear_error(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {name: str(tmp_path / name) for name in ("missing", "empty", "out")}
+    code, out, err = _run(capsys, *(word.format(**places) for word in words))
+    assert code == 2
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, err
+    assert "Traceback" not in err
+    assert errors[0].endswith((".", "`", "?")), "an error ends with its cure"
+    assert not (tmp_path / "out").exists(), "nothing is half-written"
+
+
+def test_a_mistyped_command_is_told_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _run(capsys, "trian")
+    assert code == 2
+    assert "trian" in err
+
+
+def test_explain_and_list_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "list", "checks")
+    assert code == 0
+    for line in out.splitlines():
+        code, page, _ = _run(capsys, "explain", line.split()[0])
+        assert code == 0
+        assert "## What to do" in page
