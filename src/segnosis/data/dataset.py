@@ -66,12 +66,12 @@ class Dataset(Sequence[Sample]):
         """One sentence: which layout was recognised, by what."""
         return self.source.index.saw
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         """Id of each sample."""
         return [self._id(*self.source.locate(int(row))) for row in self.rows]
 
-    @property
+    @cached_property
     def groups(self) -> list[str]:
         """Group of each sample: what a split never cuts."""
         return [self._group(*self.source.locate(int(row))) for row in self.rows]

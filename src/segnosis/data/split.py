@@ -54,6 +54,17 @@ def split(data: Dataset, *, seed: int = 0, fractions: tuple[float, float, float]
 
     Raises:
         DataError: There is only one group, so nothing can be held out.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from segnosis.data.open import open
+        >>> from segnosis.data.readers import hdf5
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = hdf5.example(Path(folder))
+        ...     train, val, test = split(open(folder), seed=0)
+        >>> len(set(train.groups)), len(set(val.groups)), len(set(test.groups))
+        (1, 1, 1)
     """
     if len(fractions) != 3 or min(fractions) <= 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
         raise ArgumentError(
