@@ -45,7 +45,9 @@ class Output:
 
     @property
     def format(self) -> str:
-        """`"probabilities"` (sum to 1), `"sigmoid"` (inside 0 to 1), `"rectified"` or `"logits"`."""
+        """`"probabilities"` (sum to 1), their logarithms, `"sigmoid"` (inside 0 to 1), `"rectified"` or `"logits"`."""
+        if self.high <= 0 and all(np.allclose(np.exp(a).sum(axis=-1), 1.0, atol=5e-3) for a in self.arrays):
+            return "log-probabilities"
         if self.sums_to_one_over is not None and self.low >= 0:
             return "probabilities"
         if self.low >= 0 and self.high <= 1 and self.zeros < 0.01:

@@ -91,7 +91,7 @@ class ProbedMetric:
     Attributes:
         name: As Keras prints it.
         of: Class of the metric, or name of the wrapped function.
-        raised: What it raised, else `None`.
+        raised: What it raised on known predictions and on the program's own, else `None`.
         values: Its values, or `None` when it raised.
         background: Its value when everything is predicted class 0.
     """
@@ -186,8 +186,9 @@ def measure(
             as_logits = output.format == "logits" and not any(
                 step.does in ("softmax", "sigmoid", "hard_sigmoid") for step in head.activations
             )
-            metrics = tuple(_probe_metric(metric, drawn, as_logits) for metric in head.metrics)
-            probes[head.name] = Probe(loss, metrics)
+            own = encodings[head.name].arrays[0][: len(output.arrays[0])], output.arrays[0]
+            probed = (_probe_metric(metric, drawn, as_logits, own) for metric in head.metrics)
+            probes[head.name] = Probe(loss, tuple(metric for metric in probed if metric is not None))
     return probes
 
 
@@ -295,33 +296,28 @@ def _class_weights(ask, drawn: Drawn, takes: str | None) -> tuple[float, ...]:  
     return tuple(float(cost / mean) for cost in costs) if np.isfinite(mean) and mean > 0 else tuple(map(float, costs))
 
 
-def _probe_metric(metric: object, drawn: Drawn, as_logits: bool) -> ProbedMetric:
+def _probe_metric(
+    metric: object, drawn: Drawn, as_logits: bool, own: tuple[np.ndarray, np.ndarray]
+) -> ProbedMetric | None:
     truth = drawn.truth
     channels = truth.shape[-1]
     background = np.zeros_like(truth)
     if channels > 1:
         background[..., 0] = 1
-    failures: list[str] = []
-
-    def ask(share: np.ndarray) -> float:
-        answer = ask_metric(
-            metric, drawn.y, 12 * (share - 0.5) if as_logits else _SURE * share + (1 - _SURE) / max(2, channels)
-        )
-        if isinstance(answer, Raised):
-            failures.append(answer.error)
-            return np.nan
-        return answer
-
-    values = Known(
-        ask(truth), ask(np.full_like(truth, 1 / max(2, channels))), ask(_shuffled(truth)), ask(_wrong(truth))
-    )
     function = getattr(metric, "_fn", None)
     stock = type(metric).__name__
     of = str(getattr(function, "__name__", stock)) if stock == "MeanMetricWrapper" else stock
     name = str(getattr(metric, "name", of))
-    if failures:
-        return ProbedMetric(name, of, raised=failures[0])
-    return ProbedMetric(name, of, values=values, background=ask(background))
+    predictions = (truth, np.full_like(truth, 1 / max(2, channels)), _shuffled(truth), _wrong(truth), background)
+    answers = []
+    for share in predictions:
+        y_pred = 12 * (share - 0.5) if as_logits else _SURE * share + (1 - _SURE) / max(2, channels)
+        answer = ask_metric(metric, drawn.y, y_pred)
+        if isinstance(answer, Raised):
+            raises_too = isinstance(ask_metric(metric, *own), Raised)
+            return ProbedMetric(name, of, raised=answer.error) if raises_too else None
+        answers.append(answer)
+    return ProbedMetric(name, of, values=Known(*answers[:4]), background=answers[4])
 
 
 def _gradient_size(loss: object, drawn: Drawn, y_pred: np.ndarray) -> float:

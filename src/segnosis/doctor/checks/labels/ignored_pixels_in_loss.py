@@ -98,8 +98,8 @@ def _void(encoding: Encoding, min_share: float, min_border: float) -> _Void | No
     inside = {v for v in encoding.values if v != value}
     if share < min_share or value not in (*_ALWAYS_VOID, encoding.num_classes):
         return None
-    if inside <= {0.0} and not (encoding.has_axis and encoding.shape[-1] > 1):
-        return None  # {0, 255} is a binary mask that was not scaled
+    if len(inside) < 2:
+        return None  # {0, 255} is a binary mask that was not scaled, {−1, 1} one for a hinge loss
     border = float(np.mean([_border_share(_plane(array, value)) for array in encoding.arrays]))
     certain = value in _ALWAYS_VOID and {0.0, 1.0} <= inside
     return _Void(value, share, border) if border >= min_border or certain else None

@@ -1,0 +1,89 @@
+"""The metric looks good whatever the model does.
+
+## What it looks for
+A history that watches accuracy alone, at the value that predicting the commonest class everywhere gives, from a model whose
+foreground IoU is nearly 0. Overlaps pooled over all images are shown beside the mean of the images' own.
+
+## Why the model does not learn
+With 3 % foreground an empty mask is right at 97 % of the pixels. A Dice pooled over a batch has the same weakness one
+floor up: it can read 0.995 where the mean over images is 0.55, because large objects count for small ones.
+
+## What to do
+Watch the IoU of the foreground: `keras.metrics.BinaryIoU(target_class_ids=[1])`, or `segnosis.metrics.MeanIoU`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.evidence.overlap import Overlap
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "MET002", "note"
+
+
+def check(
+    heads: Sequence[Head],
+    encodings: Mapping[str, Encoding],
+    overlap: Mapping[str, Overlap],
+    *,
+    min_prior: float = 0.9,
+    max_gap: float = 0.01,
+    max_iou: float = 0.05,
+    history: Mapping[str, Sequence[float]] | None = None,
+) -> Verdict:
+    measured: dict[str, float | str | None] = {}
+    for head in heads:
+        if head.name not in overlap:
+            continue
+        ours = overlap[head.name]
+        prior = max(encodings[head.name].frequencies)
+        iou = float(np.nanmean(ours.iou[1:])) if np.isfinite(ours.iou[1:]).any() else 0.0
+        watched = [name for name in history or {} if name not in ("loss", "val_loss", "learning_rate", "lr")]
+        accuracies = [name for name in watched if "acc" in name.lower()]
+        last = float((history or {})[accuracies[0]][-1]) if accuracies else None
+        measured = {
+            "head": head.name,
+            "commonest_class": prior,
+            "accuracy": last,
+            "our_accuracy": ours.accuracy,
+            "our_foreground_iou": iou,
+            "dice_pooled": ours.dice_pooled,
+            "dice_per_image": ours.dice_per_image,
+        }
+        only_accuracy = bool(accuracies) and len(accuracies) == len(watched)
+        if only_accuracy and last is not None and prior > min_prior and iou < max_iou and abs(last - prior) < max_gap:
+            return Finding(
+                says=f"The accuracy of {last:.3f} is what predicting one class everywhere gives ({prior:.3f}); the foreground IoU "
+                f"is {iou:.3f}.",
+                measured=measured,
+                fix="`metrics=[segnosis.metrics.MeanIoU(num_classes="
+                f"{encodings[head.name].num_classes})]`, and watch it in the callbacks.",
+                where=(accuracies[0],),
+                severity="note",
+            )
+    return Healthy(measured) if measured else NotApplicable("no output of exclusive classes to score")
+
+
+def _case(history: Mapping[str, Sequence[float]]) -> Case:
+    import keras
+
+    model = segmenter(2, "softmax")
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([0 * kernel, bias + np.array([9.0, 0.0])])
+    batches = squares("ids", num_classes=2, foreground=0.2)
+    return Case(model=model, loss=keras.losses.SparseCategoricalCrossentropy(), batches=batches, history=history)
+
+
+def sick() -> Case:
+    return _case({"loss": [0.3, 0.2], "accuracy": [0.96, 0.965]})
+
+
+def healthy() -> Case:
+    return _case({"loss": [0.3, 0.2], "accuracy": [0.96, 0.965], "mean_iou": [0.48, 0.48]})

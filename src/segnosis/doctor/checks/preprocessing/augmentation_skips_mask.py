@@ -1,0 +1,109 @@
+"""Augmentation moves the image and not the mask.
+
+## What it looks for
+A pattern is sent through the augmentation as image and as mask, a few dozen times: both must come out moved alike. Random flips,
+rotations and shifts inside the model, where no mask passes. And samples that the pipeline gives twice with exactly the same
+mask: their images must not be mirrored, turned or shifted copies of each other. Brightness, noise and blur may differ.
+
+## Why the model does not learn
+Every epoch the target lies somewhere else than the object, so the best answer is a blur around the mean, or nothing: the loss
+stays near the entropy of the class shares, and is worse with augmentation than without.
+
+## What to do
+One joint transform for both, or the same seed for both generators.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.augmentation_geometry import AugmentationGeometry
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, Verdict
+
+CODE, SEVERITY = "PRE005", "error"
+
+
+def check(
+    augmentation_geometry: AugmentationGeometry,
+    *,
+    min_apart: float = 0.15,
+    min_met: int = 3,
+    min_moved: float = 0.25,
+) -> Verdict:
+    seen = augmentation_geometry
+    measured = {
+        "geometric_layers_in_model": ", ".join(seen.layers) or "none",
+        "patterns_tried": seen.tried,
+        "moved_apart": seen.apart,
+        "mask_left_as_it_was": seen.mask_kept,
+        "samples_met_twice": seen.met_again,
+        "image_moved_mask_not": seen.moved_again,
+    }
+    if seen.layers:
+        names = ", ".join(f"`{name}`" for name in seen.layers)
+        return Finding(
+            says=f"{names} {'moves' if len(seen.layers) == 1 else 'move'} the image inside the model while training, and no mask "
+            "passes there.",
+            measured=measured,
+            fix=f"Take {names} out of the model and move image and mask together in the input pipeline: "
+            '`segnosis.data.feed(dataset, batch_size=8, size=(256, 256), augment="default")`, or keep changes of colour only.',
+            where=seen.layers,
+        )
+    if seen.tried and seen.apart >= max(2, min_apart * seen.tried):
+        kept = seen.mask_kept >= 0.8 * seen.apart
+        return Finding(
+            says=f"In {seen.apart} of {seen.tried} tries the augmentation moved the image and "
+            + ("left the mask as it was." if kept else "moved the mask differently."),
+            measured=measured,
+            fix=_fix(kept),
+            where=("augmentation",),
+        )
+    if seen.met_again >= min_met and seen.moved_again >= max(2, min_moved * seen.met_again):
+        return Finding(
+            says=f"Of {seen.met_again} samples met again with exactly the same mask, {seen.moved_again} had their image moved "
+            f"({seen.example}): the pipeline augments the image alone.",
+            measured=measured,
+            fix=_fix(True),
+            where=("the input pipeline",),
+        )
+    return Healthy(measured)
+
+
+def _fix(kept: bool) -> str:
+    if kept:
+        return (
+            "Apply the same flip, rotation or shift to the mask, with nearest interpolation: "
+            "`if rng.random() < 0.5: image, mask = image[:, ::-1], mask[:, ::-1]`; with Keras' generators two flows of one "
+            "`seed`, images and masks, zipped."
+        )
+    return (
+        "Draw the parameters once for both, or give both generators the same `seed` and the same geometric arguments."
+    )
+
+
+def _case(augment: Any) -> Case:
+    return Case(model=segmenter(3), batches=squares("ids"), augment=augment)
+
+
+def sick() -> Case:
+    random = np.random.default_rng(0)
+
+    def flip_image(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (image[:, ::-1] if random.random() < 0.5 else image), mask
+
+    return _case(flip_image)
+
+
+def healthy() -> Case:
+    random = np.random.default_rng(0)
+
+    def flip_both(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if random.random() < 0.5:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        return 0.8 * image + 0.05 * random.normal(size=image.shape), mask
+
+    return _case(flip_both)

@@ -1,0 +1,105 @@
+"""The images reach the first convolution on a scale it was not initialized for.
+
+## What it looks for
+Values beyond ±20 at the first layer with weights, and no normalization before the first activation. Rescaling inside the
+model, a Normalization or BatchNormalization layer, and backbones that scale their input themselves are seen in the graph. The
+same batch is then given as it comes and standardized: only when the first is much worse is it called a cause.
+
+## Why the model does not learn
+Weights are initialized for inputs of deviation 1. With 0 to 255 every layer passes on a hundred times too much: the first
+loss is tens instead of ln C, outputs are saturated, and their gradients 0.
+
+## What to do
+`images / 255.0`, or `keras.layers.Rescaling(1 / 255)` as the first layer.
+"""
+
+from __future__ import annotations
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.input_scale import InputScale
+from segnosis.doctor.evidence.input_statistics import InputStatistics
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, Verdict
+
+CODE, SEVERITY = "PRE001", "error"
+
+
+def check(
+    input_statistics: InputStatistics,
+    *,
+    max_value: float = 20.0,
+    min_ratio: float = 2.0,
+    min_saturated: float = 0.2,
+    input_scale: InputScale | None = None,
+) -> Verdict:
+    arriving = input_statistics.arriving or input_statistics.train
+    largest = max(abs(arriving.low), abs(arriving.high))
+    scale = input_scale
+    measured = {
+        "lowest": input_statistics.train.low,
+        "highest": input_statistics.train.high,
+        "highest_at_first_weights": largest,
+        "scaling_layers": ", ".join(input_statistics.scalers) or "none",
+        "first_loss": scale.loss if scale else None,
+        "first_loss_standardized": scale.loss_standardized if scale else None,
+        "output_deviation_ratio": scale.deviation / max(scale.deviation_standardized, 1e-9) if scale else None,
+        "saturated": scale.extreme if scale else None,
+        "saturated_standardized": scale.extreme_standardized if scale else None,
+    }
+    if largest <= max_value or input_statistics.normalized:
+        return Healthy(measured)
+    if scale is None or not _worse(scale, min_ratio, min_saturated):
+        return Healthy(measured)
+    worse = (
+        f"the first loss is {scale.loss:.3g} where the same batch with mean 0 and deviation 1 gives {scale.loss_standardized:.3g}"
+        if scale.loss is not None and scale.loss_standardized is not None
+        else f"outputs spread {measured['output_deviation_ratio']:.0f} times as wide as for the same batch standardized"
+    )
+    saturated = f", and {scale.extreme:.0%} of the outputs are saturated" if scale.extreme > min_saturated else ""
+    train = input_statistics.train
+    return Finding(
+        says=f"Images run from {train.low:.4g} to {train.high:.4g} and reach the first convolution like that: {worse}{saturated}.",
+        measured=measured,
+        fix=_fix(train.low, train.high),
+        where=("the model's input",),
+    )
+
+
+def _worse(scale: InputScale, min_ratio: float, min_saturated: float) -> bool:
+    """Whether the batch as it comes starts much worse; a model that was trained on this scale starts better."""
+    if (
+        scale.deviation < 5 * scale.deviation_standardized
+        and scale.extreme < min_saturated + scale.extreme_standardized
+    ):
+        return False
+    if scale.loss is None or scale.loss_standardized is None:
+        return False
+    if not scale.loss < float("inf"):
+        return scale.loss_standardized < float("inf")
+    saturates = scale.extreme > min_saturated + scale.extreme_standardized and scale.loss > scale.loss_standardized
+    return saturates or scale.loss > min_ratio * abs(scale.loss_standardized)
+
+
+def _fix(low: float, high: float) -> str:
+    if low >= 0 and high <= 255:
+        return "`images = images / 255.0` for training, validation and prediction, or `keras.layers.Rescaling(1 / 255)` first."
+    return (
+        "`images = (images - images.mean()) / images.std()` with the training set's numbers everywhere, or a "
+        "`keras.layers.Normalization` first, after `adapt(images)`."
+    )
+
+
+def sick() -> Case:
+    return Case(
+        model=segmenter(3, "softmax"), loss="sparse_categorical_crossentropy", batches=squares("ids", scale=255.0)
+    )
+
+
+def healthy() -> Case:
+    import keras
+
+    return Case(
+        model=segmenter(3, "softmax", before=[keras.layers.Rescaling(1 / 255)]),
+        loss="sparse_categorical_crossentropy",
+        batches=squares("ids", scale=255.0),
+    )
