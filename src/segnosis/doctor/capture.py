@@ -78,13 +78,8 @@ def num_classes_of(model: keras.Model | None) -> int | None:
         >>> num_classes_of(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")]))
         2
     """
-    try:
-        output = tree.flatten(model.output_shape)  # type: ignore[union-attr]
-    except (AttributeError, ValueError):  # a subclassed model has no graph
-        return None
-    channels = output[-1] if output and not isinstance(output[0], tuple) else None
-    if channels is None and output:
-        channels = output[0][-1]
+    outputs = getattr(model, "outputs", None)  # a subclassed model has no graph
+    channels = outputs[0].shape[-1] if outputs else None
     return None if channels is None else max(2, int(channels))
 
 
