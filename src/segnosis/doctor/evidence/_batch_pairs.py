@@ -72,7 +72,7 @@ def _unflattened(array: np.ndarray, batch: Batch) -> np.ndarray:
     if array.ndim not in (2, 3):
         return array
     images = images_of(batch)
-    if images is None or array.ndim == 3 and array.shape[1:] == images.shape[1:3]:
+    if images is None or (array.ndim == 3 and array.shape[1:] == images.shape[1:3]):
         return array
     height, width = images.shape[1:3]
     if array.shape[1] == height * width:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence import duplicates
 from segnosis.doctor.evidence._batch_pairs import pairs_of
-from segnosis.doctor.evidence.duplicates import Duplicates, Scan
 
 PRICE = "data"
 
 
-def measure(batches: Sequence[Batch], validation_batches: Sequence[Batch]) -> Duplicates:
+def measure(batches: Sequence[Batch], validation_batches: Sequence[Batch]) -> duplicates.Duplicates:
     """Compare what was drawn of both."""
-    scan = Scan()
+    scan = duplicates.Scan()
     for split, drawn in (("train", batches), ("validation", validation_batches)):
         for pair in pairs_of(drawn, split=split):
             scan.add(pair)

@@ -108,9 +108,7 @@ class Scan:
         near = list(self._near())
         exact = {(shared.first, shared.second) for shared in self._exact}
         near = [shared for shared in near if (shared.first, shared.second) not in exact]
-        crossing = [
-            (group, *places.values()) for group, places in self._groups.items() if len(set(places) - {""}) > 1
-        ]
+        crossing = [(group, *places.values()) for group, places in self._groups.items() if len(set(places) - {""}) > 1]
         return Duplicates(
             splits=self._counts,
             exact=tuple(self._exact),

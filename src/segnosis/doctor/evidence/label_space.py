@@ -18,7 +18,7 @@ class LabelSpace:
     Attributes:
         num_classes: Number of classes, background included; `None` when nobody says.
         said_by: Who says so: `"num_classes"`, `"class_names"`, `"head"` or `"data set"`.
-        channels: Channels of the model's output, when there is a model.
+        channels: Channels of the model's output, when there is a model; 1 also when the user says `num_classes=1`.
         ignore: Ids that are no class and are kept out of the loss.
         names: Class names by id, as far as known.
         signed: Whether targets from −1 to 1 are meant: a tanh head or a hinge loss.
@@ -48,6 +48,7 @@ def measure(
     """Gather what was declared; what the user says counts before what the head shows."""
     head = heads[0] if heads else None
     channels = head.shape[-1] if head is not None and head.shape and head.shape[-1] else None
+    channels = 1 if channels is None and num_classes == 1 else channels
     ignore = {float(value) for value in (ignore_class,) if value is not None}
     names = tuple(class_names or (spec.class_names if spec else ()))
     if head is not None:
@@ -56,7 +57,7 @@ def measure(
     elif spec is not None and spec.ignore_class is not None:
         ignore.add(float(spec.ignore_class))
     for said_by, count in (
-        ("num_classes", num_classes),
+        ("num_classes", max(2, num_classes) if num_classes else None),
         ("class_names", len(class_names) if class_names else None),
         ("head", max(2, channels) if channels else None),
         ("data set", spec.num_classes if spec else None),

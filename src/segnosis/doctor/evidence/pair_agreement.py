@@ -148,9 +148,7 @@ class Scan:
             return
         height, width = plane.shape[:2]
         outline = Outline(outline.field.astype(np.float16), outline.near.astype(np.float16))
-        kept = _Kept(
-            self._judged, field.astype(np.float16), outline, place(pair, "image"), place(pair), height, width
-        )
+        kept = _Kept(self._judged, field.astype(np.float16), outline, place(pair, "image"), place(pair), height, width)
         self._judged += 1
         self._keep(kept)
 
@@ -189,7 +187,7 @@ def _compare(items: list[_Kept], judged: int) -> PairAgreement:
     spread = max(1.4826 * float(np.median(np.abs(others - chance))), 1e-6)
     moved = {name: own_agreement(images, [turned(outline, name) for outline in outlines]) for name in DIHEDRAL}
     shifts = [best_shift(image, outline) for image, outline in zip(images, outlines, strict=True)]
-    modal, shared = Counter((row, column) for row, column, _, _ in shifts).most_common(1)[0]
+    _modal, shared = Counter((row, column) for row, column, _, _ in shifts).most_common(1)[0]
     levels = [float(np.median(own)), *(float(np.median(score)) for score in moved.values())]
     levels.append(_assigned_level(scores, chance, spread))
     if shared >= 0.5 * count:
@@ -230,9 +228,7 @@ def _assigned_level(scores: np.ndarray, chance: float, spread: float) -> float:
     return float(np.median(best)) if stands_out else chance
 
 
-def _exchanges(
-    items: list[_Kept], scores: np.ndarray, chance: float, unit: float
-) -> Iterable[Exchange]:
+def _exchanges(items: list[_Kept], scores: np.ndarray, chance: float, unit: float) -> Iterable[Exchange]:
     """Rings of the best assignment: image `i` gets the mask of `columns[i]`."""
     _, columns = linear_sum_assignment(-(scores + _LOYALTY * unit * np.eye(len(items))))
     seen: set[int] = set()

@@ -48,9 +48,7 @@ class TargetCensus:
     masked: int
 
 
-def measure(
-    batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[Any] | None = None
-) -> TargetCensus:
+def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[Any] | None = None) -> TargetCensus:
     """Take the census of the batches' targets; raises `Unavailable` when there is no target that is a mask."""
     targets = [targets_of(batch, heads) for batch in batches]
     found = [target for target in targets if target is not None and target.size]
@@ -92,7 +90,9 @@ def measure(
     )
 
 
-def _form(targets: Sequence[np.ndarray], planes: int, space: LabelSpace) -> Literal["ids", "one-hot", "planes", "colour"]:
+def _form(
+    targets: Sequence[np.ndarray], planes: int, space: LabelSpace
+) -> Literal["ids", "one-hot", "planes", "colour"]:
     if planes == 1:
         return "ids"
     sums = [target[:, ::2, ::2].astype(np.float64).sum(-1) for target in targets]

@@ -1,14 +1,17 @@
 """Images that are unreadable, not finite, blank, or always the same one.
 
 ## What it looks for
-Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where more than one
-in twenty is (black tiles at a border are normal); a loader that returns one and the same image for every sample.
+Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where
+more than one in twenty is (black tiles at a border are normal); a loader that returns one and the same image for
+every sample.
 
 ## Why the model does not learn
-One NaN makes the loss NaN, and from then on every weight. Blank or repeated images hold nothing that predicts a mask.
+One NaN makes the loss NaN, and from then on every weight. Blank or repeated images hold nothing that predicts a
+mask.
 
 ## What to do
-Copy the named files again from their source, or remove them together with their masks. For NaN: `np.isfinite(image).all()`.
+Copy the named files again from their source, or remove them together with their masks. For NaN:
+`np.isfinite(image).all()`.
 """
 
 from __future__ import annotations
@@ -66,7 +69,8 @@ def check(
     return Finding(
         says="; ".join(problems) + f": {where[0]}" + (f" and {len(where) - 1} more." if len(where) > 1 else "."),
         measured=measured,
-        fix="Copy the named files again from their source, or remove them together with their masks; in a pipeline, find the step "
+        fix="Copy the named files again from their source, or remove them together with their masks; in a pipeline, "
+        "find the step "
         "that makes them so: `assert np.isfinite(image).all() and image.std() > 0`",
         where=tuple(where[:20]),
     )
@@ -80,7 +84,9 @@ def sick() -> Case:
 
 
 def healthy() -> Case:
-    images, masks = _patients.scenes(24)
-    images[5] = 0
-    masks[5] = 0
-    return Case(pairs=_patients.pairs(images, masks), batches=_patients.batches(np.roll(images, 3, 0), np.roll(masks, 3, 0)))
+    images, masks = _patients.scenes(48, size=32)
+    images[5:7] = 0
+    masks[5:7] = 0
+    return Case(
+        pairs=_patients.pairs(images, masks), batches=_patients.batches(np.roll(images, 3, 0), np.roll(masks, 3, 0))
+    )

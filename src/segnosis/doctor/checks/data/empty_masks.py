@@ -1,15 +1,18 @@
 """Nearly all masks mark nothing.
 
 ## What it looks for
-Masks that hold one and the same class everywhere, ignored pixels apart: as stored, and after the pipeline. Data sets with
-many legitimate negatives are common; only when 99 of 100 masks are empty, or all of a sample large enough, is it a fault.
+Masks that hold one and the same class everywhere, ignored pixels apart: as stored, and after the pipeline. Data
+sets with many legitimate negatives are common; only when 99 of 100 masks are empty, or all of a sample large
+enough, is it a fault.
 
 ## Why the model does not learn
-With nothing to find, "background everywhere" is the perfect answer: loss near 0, accuracy near 1, a blank prediction.
+With nothing to find, "background everywhere" is the perfect answer: loss near 0, accuracy near 1, a blank
+prediction.
 
 ## What to do
-Look at one mask: `np.unique(mask, return_counts=True)`. Often the value was lost on the way: a mask read in the wrong mode, divided
-by 255 and cast to integers, cropped away. If the negatives are real, sample crops around the foreground.
+Look at one mask: `np.unique(mask, return_counts=True)`. Often the value was lost on the way: a mask read in the
+wrong mode, divided by 255 and cast to integers, cropped away. If the negatives are real, sample crops around the
+foreground.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def check(
     stored_empty, stored = _stored(label_census, spec)
     if target_census is not None:
         census, after = target_census.census, " after your pipeline"
-        empty, value, where = _emptiest(census, label_space.ignore | {255.0})
+        empty, value, where = _emptiest(census, label_space.ignore | ({255.0} if len(census.values) > 2 else set()))
         total = census.masks
     else:
         assert label_census is not None
@@ -65,7 +68,8 @@ def check(
     return Finding(
         says=f"{empty} of {total} masks hold nothing but the value {value:g}{after}{raw}.",
         measured=measured,
-        fix="Print `np.unique(mask, return_counts=True)` at every step from file to batch, and mend the step where the classes vanish"
+        fix="Print `np.unique(mask, return_counts=True)` at every step from file to batch, and mend the step where "
+        "the classes vanish"
         if after
         else "Export the masks again; check with `np.unique(mask, return_counts=True)` that they hold the classes",
         where=tuple(where[:5]),

@@ -1,20 +1,20 @@
 """An image is paired with another image's mask.
 
 ## What it looks for
-Names: a mask that is named after another image of the data set than the one it is paired with. Sizes: masks that do not
-fit their images but each other's. Pixels: the outlines of a mask, with their directions, are laid over the edges of every
-image of a sample; the best one-to-one assignment tells whether masks fit other images better than their own. Masks that
-gain little by an exchange, look-alikes such as neighbouring slices, are left alone; without enough structure in the
-images the check abstains.
+Names: a mask that is named after another image of the data set than the one it is paired with. Sizes: masks that do
+not fit their images but each other's. Pixels: the outlines of a mask, with their directions, are laid over the
+edges of every image of a sample; the best one-to-one assignment tells whether masks fit other images better than
+their own. Masks that gain little by an exchange, look-alikes such as neighbouring slices, are left alone; without
+enough structure in the images the check abstains.
 
 ## Why the model does not learn
-A wrong mask is noise that no network can explain. One in a hundred lowers the score a little; when two sorted lists are
-shifted against each other all are wrong, and the best the network can do is to predict the average mask: the loss stalls
-at the entropy of the class prior, and one batch can still be overfitted.
+A wrong mask is noise that no network can explain. One in a hundred lowers the score a little; when two sorted lists
+are shifted against each other all are wrong, and the best the network can do is to predict the average mask: the
+loss stalls at the entropy of the class prior, and one batch can still be overfitted.
 
 ## What to do
-Pair by name, not by position in two listings: `pairs = [(f, masks[f.stem]) for f in images]`. Sort both lists the same way;
-`10` sorts before `2` in one and after it in the other.
+Pair by name, not by position in two listings: `pairs = [(f, masks[f.stem]) for f in images]`. Sort both lists the
+same way; `10` sorts before `2` in one and after it in the other.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def check(
             says=f"{pair_files.wrong_name_count} of {pair_files.named} masks carry the name of another image than the "
             f"one they are paired with: {mask} is paired with {image}, and named after {other}.",
             measured=measured,
-            fix="Pair by name: `masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in image_files]`",
+            fix="Pair by name: `masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in "
+            "image_files]`",
             where=tuple(place for row in pair_files.wrong_name[:5] for place in row[:2]),
         )
     by_size = _fitting_sizes(pair_files)
@@ -72,7 +73,8 @@ def check(
         first = rings[0]
         return Finding(
             says=f"{wrong} masks fit other images than their own: the outlines of {first.masks[0]} lie on the edges of "
-            f"its image {_of(first.own)} as well as in a right pair, and {_of(first.exchanged)} as well when the masks of "
+            f"its image {_of(first.own)} as well as in a right pair, and {_of(first.exchanged)} as well when the "
+            f"masks of "
             f"{' and '.join(first.images[:3])} are exchanged.",
             measured=measured,
             fix=f"Look at {first.images[0]} with its mask; give each image its own: exchange "
@@ -82,7 +84,8 @@ def check(
         )
     if agreement.compared >= fewest and agreement.above_shuffled < above_shuffled and not is_moved:
         return Finding(
-            says=f"The {agreement.compared} masks fit their own images no better than shuffled ones: their agreement beats "
+            says=f"The {agreement.compared} masks fit their own images no better than shuffled ones: their agreement "
+            f"beats "
             f"{agreement.above_shuffled:.0%} of 200 shufflings.",
             measured=measured,
             fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
@@ -102,7 +105,9 @@ def _fitting_sizes(files: PairFiles | None) -> tuple[str, ...]:
     """Two masks of the wrong size that have each other's, the only two of these sizes."""
     odd = files.other_size if files else ()
     for k, one in enumerate(odd):
-        fits = [two for two in odd[k + 1 :] if two.mask == one.image and two.image == one.mask and one.image != one.mask]
+        fits = [
+            two for two in odd[k + 1 :] if two.mask == one.image and two.image == one.mask and one.image != one.mask
+        ]
         alike = [two for two in odd if two.mask == one.mask and two.image == one.image]
         if len(fits) == 1 and len(alike) == 1 and fits[0].mask != fits[0].image and len(odd) <= 4:
             return (one.where, fits[0].where)

@@ -1,17 +1,17 @@
 """Masks lie elsewhere than what they mark: another size, turned, flipped or shifted.
 
 ## What it looks for
-Masks of another height or width than their image. Masks whose outlines fit the edges of the image clearly better when
-transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin, in one.
-Symmetric scenes gain nothing by a flip and stay silent.
+Masks of another height or width than their image. Masks whose outlines fit the edges of the image clearly better
+when transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin,
+in one. Symmetric scenes gain nothing by a flip and stay silent.
 
 ## Why the model does not learn
-The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like, and is
-punished for it; where a constant shift is small it learns the shift.
+The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like,
+and is punished for it; where a constant shift is small it learns the shift.
 
 ## What to do
-Export the mask in the orientation and at the size of its image; apply EXIF orientation to both or to neither; exchange
-axes once: `mask = mask.T`. Resize masks with nearest interpolation only.
+Export the mask in the orientation and at the size of its image; apply EXIF orientation to both or to neither;
+exchange axes once: `mask = mask.T`. Resize masks with nearest interpolation only.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def check(
     proven_gain: float = 0.4,
     suspected_gain: float = 0.3,
     shift_gain: float = 0.7,
+    proven_shift_gain: float = 0.9,
     most_own: float = 0.5,
 ) -> Verdict:
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
@@ -70,12 +71,14 @@ def check(
             else "the sizes have nothing in common"
         )
         return Finding(
-            says=f"{pair_files.other_size_count} of {pair_files.pairs} masks have another size than their image ({how}): "
+            says=f"{pair_files.other_size_count} of {pair_files.pairs} masks have another size than their image "
+            f"({how}): "
             f"{odd.where} is {odd.mask[0]} × {odd.mask[1]}, its image {odd.image[0]} × {odd.image[1]}.",
             measured=measured,
             fix="mask = mask.T"
             if pair_files.transposed == pair_files.other_size_count
-            else f"Export the masks at the size of their images, or `mask = cv2.resize(mask, ({odd.image[1]}, {odd.image[0]}), "
+            else f"Export the masks at the size of their images, or `mask = cv2.resize(mask, ({odd.image[1]}, "
+            f"{odd.image[0]}), "
             "interpolation=cv2.INTER_NEAREST)`",
             where=tuple(item.where for item in pair_files.other_size[:20]),
         )
@@ -83,25 +86,31 @@ def check(
         return Healthy(measured)
     if share >= most and gain >= mean_gain:
         shift = "shifted" in move
-        named = [item for item in agreement.misplaced if item.move == move or shift and "shifted" in item.move]
+        named = [item for item in agreement.misplaced if item.move == move or (shift and "shifted" in item.move)]
         spoken = named[0].move if shift and named else move
         return Finding(
-            says=f"{share:.0%} of {agreement.compared} masks fit their images better when {spoken}; the mean gain is {gain:.0%} "
+            says=f"{share:.0%} of {agreement.compared} masks fit their images better when {spoken}; the mean gain is "
+            f"{gain:.0%} "
             "of what sets a right pair apart from a wrong one.",
             measured=measured,
             fix=_mend(spoken),
             where=tuple(item.where for item in named[:20]),
         )
-    single = [item for item in agreement.misplaced if item.own <= most_own and item.gain >= _least(item, suspected_gain, shift_gain)]
+    single = [
+        item
+        for item in agreement.misplaced
+        if item.own <= most_own and item.gain >= _least(item, suspected_gain, shift_gain)
+    ]
     if single:
         worst = single[0]
         return Finding(
-            says=f"{len(single)} of {agreement.compared} masks fit their images better when moved: {worst.where} fits {worst.own:.0%} "
+            says=f"{len(single)} of {agreement.compared} masks fit their images better when moved: {worst.where} "
+            f"fits {max(worst.own, 0):.0%} "
             f"as well as a right pair as it is, and {worst.own + worst.gain:.0%} when {worst.move}.",
             measured=measured,
             fix=_mend(worst.move),
             where=tuple(item.where for item in single[:20]),
-            level="proven" if worst.gain >= proven_gain and "shifted" not in worst.move else "suspected",
+            level="proven" if worst.gain >= _least(worst, proven_gain, proven_shift_gain) else "suspected",
         )
     return Healthy(measured)
 
@@ -121,7 +130,9 @@ def _mend(move: str) -> str:
     if move in _MENDS:
         return f"`{_MENDS[move]}`"
     shift = move.removeprefix("shifted by ").removesuffix(" pixels")
-    return f"`mask = scipy.ndimage.shift(mask, {shift}, order=0)`, and find what moved it (padding, a crop, an off-by-one)"
+    return (
+        f"`mask = scipy.ndimage.shift(mask, {shift}, order=0)`, and find what moved it (padding, a crop, an off-by-one)"
+    )
 
 
 def sick() -> Case:

@@ -1,11 +1,12 @@
 """Validation holds what was trained on.
 
 ## What it looks for
-Images with identical pixels in two splits; groups (patients, slides, videos) with samples in more than one; pictures that
-look alike and have the same mask, on either side. Blank images are alike without meaning anything.
+Images with identical pixels in two splits; groups (patients, slides, videos) with samples in more than one;
+pictures that look alike and have the same mask, on either side. Blank images are alike without meaning anything.
 
 ## Why the model does not learn
-It may learn by heart, and nobody sees it: the validation score follows the training score, and the first new patient ends it.
+It may learn by heart, and nobody sees it: the validation score follows the training score, and the first new
+patient ends it.
 
 ## What to do
 Split by group, not by sample: `segnosis.data.split(data)` never cuts one, or
@@ -60,7 +61,8 @@ def check(
     if measured["identical"] > most_exact:
         first = exact[0]
         return Finding(
-            says=f"{measured['identical']} images are in two splits with identical pixels: {first.first} ({first.splits[0]}) "
+            says=f"{measured['identical']} images are in two splits with identical pixels: {first.first} "
+            f"({first.splits[0]}) "
             f"and {first.second} ({first.splits[1]}).",
             measured=measured,
             fix=f"Remove one of each two, `{first.second}` for one, or split the data again without repeats",
@@ -69,7 +71,8 @@ def check(
     if stored and duplicates is not None:
         name, one, other = stored[0]
         return Finding(
-            says=f"{duplicates.group_count} of {duplicates.num_groups} {unit}s have samples in more than one split: {name}, "
+            says=f"{duplicates.group_count} of {duplicates.num_groups} {unit}s have samples in more than one split: "
+            f"{name}, "
             f"with {one} and {other}.",
             measured=measured,
             fix=f"Keep each {unit} in one split: `train, val, test = segnosis.data.split(data)`",
@@ -79,7 +82,8 @@ def check(
     if measured["alike"] > most_near:
         first = near[0]
         return Finding(
-            says=f"{measured['alike']} images look alike across splits and have the same mask: {first.first} ({first.splits[0]}) and "
+            says=f"{measured['alike']} images look alike across splits and have the same mask: {first.first} "
+            f"({first.splits[0]}) and "
             f"{first.second} ({first.splits[1]}).",
             measured=measured,
             fix="If they come from one scene, patient or video, keep them in one split: give `groups=`",

@@ -1,9 +1,9 @@
 """Training and validation are drawn from different data.
 
 ## What it looks for
-Brightness, contrast and share of marked pixels of each split, one number per image or, where samples come in groups, per
-group; two splits whose numbers differ more than chance and by a large step. Classes that are common in training and missing in a
-validation split large enough to hold them.
+Brightness, contrast and share of marked pixels of each split, one number per image or, where samples come in
+groups, per group; two splits whose numbers differ more than chance and by a large step. Classes that are common in
+training and missing in a validation split large enough to hold them.
 
 ## Why the model does not learn
 It does, but the validation score stays low from the first epoch: it measures another task.
@@ -42,10 +42,15 @@ def check(
     values = {split: rows for split, rows in split_statistics.values.items() if len(rows) >= fewest}
     if len(values) < 2:
         counts = {split: len(rows) for split, rows in split_statistics.values.items()}
-        return NotApplicable(f"it takes two splits of {fewest} {split_statistics.units}s each; there are {counts or 'none'}")
+        return NotApplicable(
+            f"it takes two splits of {fewest} {split_statistics.units}s each; there are {counts or 'none'}"
+        )
     names = sorted(values, key=lambda split: (split != "train", split))
     reference = values[names[0]]
-    largest, measured = (0.0, 1.0, "", ""), {f"{split_statistics.units}s_in_{name}": len(values[name]) for name in names}
+    largest, measured = (
+        (0.0, 1.0, "", ""),
+        {f"{split_statistics.units}s_in_{name}": len(values[name]) for name in names},
+    )
     for other in names[1:]:
         for k, quantity in enumerate(MEASURES):
             test = ks_2samp(reference[:, k], values[other][:, k])
@@ -57,10 +62,12 @@ def check(
         step, p, quantity, other = largest
         k = MEASURES.index(quantity)
         return Finding(
-            says=f"{quantity.capitalize()} differs between {names[0]} (median {np.median(reference[:, k]):.4g}) and {other} (median "
+            says=f"{quantity.capitalize()} differs between {names[0]} (median {np.median(reference[:, k]):.4g}) and "
+            f"{other} (median "
             f"{np.median(values[other][:, k]):.4g}): their distributions are {step:.0%} apart (p = {p:.1g}).",
             measured=measured,
-            fix="Shuffle before splitting (`segnosis.data.split(data, seed=0)`), and read all splits through one loader",
+            fix="Shuffle before splitting (`segnosis.data.split(data, seed=0)`), and read all splits through one "
+            "loader",
             where=(other,),
             level="proven" if step >= disjoint else "suspected",
         )
@@ -80,7 +87,8 @@ def check(
 def _missing(
     census: LabelCensus | None, names: list[str], chance: float, spec: DatasetSpec | None
 ) -> tuple[float, str, float] | None:
-    """A value common in the first split and in no mask of another, against all odds (samples of a group count as one)."""
+    """A value common in the first split and in no mask of another, against all odds (samples of a group count as "
+    "one)."""
     if census is None or (spec is not None and spec.group_by):
         return None
     for value, count in census.values.items():

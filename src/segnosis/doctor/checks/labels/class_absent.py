@@ -1,12 +1,13 @@
 """A class is named, but no training mask shows it.
 
 ## What it looks for
-Classes that the data set's list, the user or the head counts, and that occur in no training mask, after all of these were looked at. A class that
-validation has and training lacks is a contradiction. Where many named classes occur nowhere at all, the folder is an excerpt of a larger
-data set: that is only noted.
+Classes that the data set's list, the user or the head counts, and that occur in no training mask, after all of
+these were looked at. A class that validation has and training lacks is a contradiction. Where many named classes
+occur nowhere at all, the folder is an excerpt of a larger data set: that is only noted.
 
 ## Why the model does not learn
-What was never shown cannot be learned: the IoU of that class is 0 or not defined, and the mean over classes with it.
+What was never shown cannot be learned: the IoU of that class is 0 or not defined, and the mean over classes with
+it.
 
 ## What to do
 Merge or drop the class and set `num_classes` to what is there; where a split lacks it, split anew, stratified.
@@ -48,7 +49,12 @@ def check(
         return _as_stored(label_census, spec, label_space, excerpt)
     if target_census is None:
         return NotApplicable("no masks were given whose values have a known meaning")
-    if target_census.form == "colour" or label_space.channels == 1 and target_census.form == "ids" and target_census.distinct > 2:
+    if (
+        target_census.form == "colour"
+        or (label_space.channels == 1
+        and target_census.form == "ids"
+        and target_census.distinct > 2)
+    ):
         return NotApplicable("the targets are no class ids")
     if target_census.samples < min(enough, num_samples or enough):
         return NotApplicable(
@@ -80,9 +86,7 @@ def _as_stored(census: LabelCensus, spec: DatasetSpec, space: LabelSpace, excerp
     return _told(absent, only_elsewhere, len(classes), masks, space, excerpt)
 
 
-def _told(
-    absent: list[int], elsewhere: list[int], count: int, masks: int, space: LabelSpace, excerpt: int
-) -> Verdict:
+def _told(absent: list[int], elsewhere: list[int], count: int, masks: int, space: LabelSpace, excerpt: int) -> Verdict:
     measured = {
         "classes": count,
         "absent": ", ".join(map(str, absent)) or "none",
@@ -92,7 +96,8 @@ def _told(
     names = ", ".join(space.name(class_id) for class_id in (elsewhere or absent)[:8])
     if elsewhere:
         return Finding(
-            says=f"{len(elsewhere)} of {count} classes occur in other splits but in none of {masks} training masks: {names}.",
+            says=f"{len(elsewhere)} of {count} classes occur in other splits but in none of {masks} training masks: "
+            f"{names}.",
             measured=measured,
             fix="Split anew so that training has every class: `segnosis.data.split(data, seed=1)`; or drop the class",
             where=tuple(space.name(class_id) for class_id in elsewhere),
@@ -120,6 +125,12 @@ def _case(classes_in_training: Sequence[int]) -> Case:
 
 def sick() -> Case:
     return _case([1])
+
+
+def sick_everywhere() -> Case:
+    case = _case([1])
+    assert case.pairs is not None
+    return replace(case, pairs=[pair for pair in case.pairs if pair.split == "train"])
 
 
 def healthy() -> Case:

@@ -1,18 +1,23 @@
 """Masks are colour pictures instead of class ids.
 
 ## What it looks for
-Targets of three or four channels where the head has another number: three equal ones (grey saved as RGB) or colours. As stored: masks that are
-colour pictures where the others hold one value per pixel, and colours that are no class of the palette, with their share of pixels.
+Targets of three or four channels where the head has another number: three equal ones (grey saved as RGB) or
+colours. As stored: masks that are colour pictures where the others hold one value per pixel, and colours that are
+no class of the palette, with their share of pixels.
 
 ## Why the model does not learn
-A loss on class ids gets colours: with three channels it raises or broadcasts, with one of them taken every colour becomes some class.
+A loss on class ids gets colours: with three channels it raises or broadcasts, with one of them taken every colour
+becomes some class.
 
 ## What to do
-Map colours to ids with the palette: `ids = lookup[mask[..., 0].astype(int) << 16 | mask[..., 1].astype(int) << 8 | mask[..., 2]]`. A palette PNG read with
-`PIL.Image.open` gives ids; `cv2.imread` and `.convert("RGB")` give its colours.
+Map colours to ids with the palette: `ids = lookup[mask[..., 0].astype(int) << 16 | mask[..., 1].astype(int) << 8 |
+mask[..., 2]]`. A palette PNG read with `PIL.Image.open` gives ids; `cv2.imread` and `.convert("RGB")` give its
+colours.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,7 +47,11 @@ def check(
     census, known = label_census, {int(value) for value in (spec.values if spec else ())}
     unmatched = sum(pixels for colour, pixels in census.colours.items() if colour not in known)
     share = unmatched / max(1, sum(census.colours.values()))
-    strange = [value for value, count in census.values.items() if known and int(value) not in known and count.masks <= census.copied.count]
+    strange = [
+        value
+        for value, count in census.values.items()
+        if known and int(value) not in known and count.masks <= census.copied.count
+    ]
     copies = census.copied if strange and census.copied.count < 0.5 * census.masks else None
     measured = {
         "masks": census.masks,
@@ -51,26 +60,31 @@ def check(
         "colours": len(census.colours),
         "share_of_colours_unmatched": round(share, 6),
     }
-    mixed = census.coloured and (census.layouts.get("ids", 0) + census.layouts.get("copies", 0)) >= census.coloured.count
+    mixed = (
+        census.coloured and (census.layouts.get("ids", 0) + census.layouts.get("copies", 0)) >= census.coloured.count
+    )
     if mixed:
         commonest = [f"#{colour:06x}" for colour in list(census.colours)[:4]]
         return Finding(
-            says=f"{census.coloured.count} of {census.masks} masks are colour pictures ({', '.join(commonest)}), the others hold one value per pixel.",
+            says=f"{census.coloured.count} of {census.masks} masks are colour pictures ({', '.join(commonest)}), the "
+            f"others hold one value per pixel.",
             measured=measured,
             fix="Save them as the others are: map each colour to its class id, or open the original palette file with "
-            "`np.asarray(PIL.Image.open(file))`, without `.convert(\"RGB\")`",
+            '`np.asarray(PIL.Image.open(file))`, without `.convert("RGB")`',
             where=tuple(census.coloured.where),
         )
     if census.coloured and known and share > max_unmatched:
         return Finding(
             says=f"{share:.1%} of the pixels of {census.coloured.count} colour masks have a colour that is no class.",
             measured=measured,
-            fix="Save the masks as PNG (JPEG and smoothing mix colours), or map each pixel to the nearest colour of the palette",
+            fix="Save the masks as PNG (JPEG and smoothing mix colours), or map each pixel to the nearest colour of "
+            "the palette",
             where=tuple(census.coloured.where[:5]),
         )
     if copies:
         return Finding(
-            says=f"{copies.count} of {census.masks} masks are grey pictures of three channels with the value {strange[0]:g}, which the others do not have.",
+            says=f"{copies.count} of {census.masks} masks are grey pictures of three channels with the value "
+            f"{strange[0]:g}, which the others do not have.",
             measured=measured,
             fix="Map their grey levels to class ids, as in the others",
             where=tuple(copies.where),
@@ -101,7 +115,8 @@ def _after_pipeline(target: TargetCensus, space: LabelSpace) -> Verdict:
         + (" and divide by 255" if target.maximum > 1 else "")
         + ': it was read as RGB; read it with `cv2.IMREAD_UNCHANGED` or `color_mode="grayscale"`'
         if equal
-        else "Map colours to class ids before the loss: `ids = lookup[mask[..., 0].astype(int) << 16 | mask[..., 1].astype(int) << 8 | mask[..., 2]]`",
+        else "Map colours to class ids before the loss: `ids = lookup[mask[..., 0].astype(int) << 16 | mask[..., "
+        "1].astype(int) << 8 | mask[..., 2]]`",
         where=("batch 0",),
     )
 
@@ -115,6 +130,13 @@ def _case(color: bool) -> Case:
 
 def sick() -> Case:
     return _case(color=True)
+
+
+def sick_off_palette() -> Case:
+    images, masks = _patients.scenes(8)
+    palette = np.array([[0, 0, 0], [0, 128, 0]], np.uint8)
+    spec = replace(_patients.SPEC, values={0x000000: 0, 0x800000: 1})
+    return Case(pairs=_patients.pairs(images, [palette[mask] for mask in masks]), spec=spec)
 
 
 def healthy() -> Case:

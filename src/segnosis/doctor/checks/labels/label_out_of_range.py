@@ -1,13 +1,14 @@
 """Masks hold values that are no class.
 
 ## What it looks for
-After the pipeline: class ids outside 0 to C − 1, apart from the ignored one and from pixels of weight 0. As stored: values that
-the data set's other masks give no meaning to. 255 and −1 beside otherwise legal ids are the customary "no class", for which there is a
-check of its own (LAB002); values between others are traces of interpolation (LAB005).
+After the pipeline: class ids outside 0 to C − 1, apart from the ignored one and from pixels of weight 0. As stored:
+values that the data set's other masks give no meaning to. 255 and −1 beside otherwise legal ids are the customary
+"no class", for which there is a check of its own (LAB002); values between others are traces of interpolation
+(LAB005).
 
 ## Why the model does not learn
-Sparse cross-entropy of an id the head does not have is NaN or an error on TensorFlow and torch, and silently zero on JAX, where the class
-is never learned.
+Sparse cross-entropy of an id the head does not have is NaN or an error on TensorFlow and torch, and silently zero
+on JAX, where the class is never learned.
 
 ## What to do
 Map the stored values to 0 to C − 1 with the table printed in the finding, `mask = table[mask]`, or widen the head.
@@ -54,7 +55,9 @@ def check(
 def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float) -> Verdict:
     census = target.census
     if target.form != "ids" or space.channels == 1:
-        return NotApplicable(f"the targets are no class ids but {target.form if target.form != 'ids' else 'for one sigmoid channel'}")
+        return NotApplicable(
+            f"the targets are no class ids but {target.form if target.form != 'ids' else 'for one sigmoid channel'}"
+        )
     if space.num_classes is None:
         return NotApplicable("the number of classes is not known")
     whole = {value: count for value, count in census.without(space.ignore).items() if value == int(value)}
@@ -73,7 +76,8 @@ def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float) -
     if not outside or pixels <= max_share * census.pixels:
         return Healthy(measured)
     return Finding(
-        says=f"{pixels / census.pixels:.2%} of the target's pixels hold {_list(outside)}, but {limit} classes ({space.said_by}) have "
+        says=f"{pixels / census.pixels:.2%} of the target's pixels hold {_list(outside)}, but {limit} classes "
+        f"({space.said_by}) have "
         f"the ids 0 to {limit - 1}.{_hint(set(whole), limit)}",
         measured=measured,
         fix=_remap(sorted(whole), limit),
@@ -81,7 +85,9 @@ def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float) -
     )
 
 
-def _as_stored(census: LabelCensus, spec: DatasetSpec, max_share: float, stray_share: float, stray_masks: int) -> Verdict:
+def _as_stored(
+    census: LabelCensus, spec: DatasetSpec, max_share: float, stray_share: float, stray_masks: int
+) -> Verdict:
     known = {float(value) for value in spec.values}
     outside = {value: count for value, count in census.values.items() if value not in known and value == int(value)}
     pixels = sum(count.pixels for count in outside.values())
@@ -95,18 +101,20 @@ def _as_stored(census: LabelCensus, spec: DatasetSpec, max_share: float, stray_s
     wrong_ids = sorted({i for i in spec.values.values() if i != spec.ignore_class and not 0 <= i < spec.num_classes})
     if wrong_ids:
         return Finding(
-            says=f"The stored values are read as the class ids {wrong_ids}, but {spec.num_classes} classes have 0 to {spec.num_classes - 1}."
-            + _hint({float(value) for value in spec.values}, spec.num_classes),
+            says=f"The stored values are read as the class ids {wrong_ids}, but {spec.num_classes} classes have 0 to "
+            f"{spec.num_classes - 1}." + _hint({float(value) for value in spec.values}, spec.num_classes),
             measured=measured,
             fix=_remap(sorted(known), spec.num_classes),
         )
     if outside and pixels > max_share * census.pixels:
         where = list(dict.fromkeys(place for count in outside.values() for place in count.where.where))
         return Finding(
-            says=f"{pixels} pixels of {len(where)} masks hold {_list(outside)}, which is no class; the {census.masks} masks of this data "
-            f"set hold {_brief(sorted(known))}.{_hint(set(census.values), spec.num_classes)}",
+            says=f"{pixels} pixels of {len(where)} masks hold {_list(outside)}, which is no class; the "
+            f"{census.masks} masks of this data "
+            f"set hold {_brief(sorted(known))}.",
             measured=measured,
-            fix=f"Correct these pixels in {where[0]}, or name the value `ignore_class={int(next(iter(outside)))}` if it is none",
+            fix=f"Correct these pixels in {where[0]}, or name the value `ignore_class={int(next(iter(outside)))}` if "
+            f"it is none",
             where=tuple(where[:20]),
         )
     if stray is not None:
@@ -124,7 +132,11 @@ def _as_stored(census: LabelCensus, spec: DatasetSpec, max_share: float, stray_s
 
 def _stray(census: LabelCensus, spec: DatasetSpec, share: float) -> tuple[float, ValueCount] | None:
     """A value beyond a gap after ids without gap, in hardly any mask."""
-    values = [value for value in census.values if spec.values.get(int(value)) != spec.ignore_class or spec.ignore_class is None]
+    values = [
+        value
+        for value in census.values
+        if spec.values.get(int(value)) != spec.ignore_class or spec.ignore_class is None
+    ]
     if len(values) < 3:
         return None
     run = [value for k, value in enumerate(values) if value == k]

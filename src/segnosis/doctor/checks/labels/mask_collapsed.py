@@ -1,8 +1,8 @@
 """The classes of the masks vanish on the way to the loss.
 
 ## What it looks for
-Targets whose largest value is about 1/255, the trace of a second division by 255. Raw masks of two classes or more where the targets
-of a sample large enough hold but one.
+Targets whose largest value is about 1/255, the trace of a second division by 255. Raw masks of two classes or more
+where the targets of a sample large enough hold but one.
 
 ## Why the model does not learn
 The target is one value everywhere. The loss goes to 0 with a blank prediction, and the metric stands at 1/C or 0.5.
@@ -41,7 +41,11 @@ def check(
     bottom = target_census.minimum if target_census is not None else seen.minimum
     raw = len(label_census.values) if label_census is not None else 0
     alone = sum(tally.count for tally in seen.one_value().values())
-    full = 1 - sum(t.count for t in label_census.one_value().values()) / max(1, label_census.masks) if label_census else 0.0
+    full = (
+        1 - sum(t.count for t in label_census.one_value().values()) / max(1, label_census.masks)
+        if label_census
+        else 0.0
+    )
     measured = {
         "maximum": round(top, 6),
         "minimum": round(bottom, 6),
@@ -50,10 +54,11 @@ def check(
         "masks_of_one_value": alone,
         "share_of_stored_masks_with_two_values": round(full, 4),
     }
-    if 0 <= bottom and 0 < top < tiny:
+    if bottom >= 0 and 0 < top < tiny:
         times = "twice" if abs(top - 1 / 255) < 1e-4 else "once too often"
         return Finding(
-            says=f"The largest value of the masks is {top:.4g}{' = 1/255' if times == 'twice' else ''}: they were divided {times}.",
+            says=f"The largest value of the masks is {top:.4g}{' = 1/255' if times == 'twice' else ''}: they were "
+            f"divided {times}.",
             measured=measured,
             fix='`mask = (mask > 0).astype("int32")` after one division, or leave the second one out',
             where=tuple(seen.fractional.where[:5]),
@@ -61,10 +66,12 @@ def check(
     if target_census is not None and label_census is not None and len(seen.values) == 1 and raw >= 2:
         if (1 - full) ** target_census.samples < chance:
             return Finding(
-                says=f"The stored masks hold {raw} values, {full:.0%} of them two or more; all {target_census.samples} masks after the pipeline "
+                says=f"The stored masks hold {raw} values, {full:.0%} of them two or more; all "
+                f"{target_census.samples} masks after the pipeline "
                 f"hold nothing but {next(iter(seen.values)):g}.",
                 measured=measured,
-                fix="Find the step that flattens them: print `np.unique(mask)` before and after each; convert to integers after scaling, "
+                fix="Find the step that flattens them: print `np.unique(mask)` before and after each; convert to "
+                "integers after scaling, "
                 'not before: `(mask > 127).astype("int32")`',
                 where=("batch 0",),
             )

@@ -1,16 +1,18 @@
 """Masks hold values between their classes.
 
 ## What it looks for
-Fractions where class ids are expected. Masks with eight or more different in-between values along their outlines: JPEG, anti-aliasing or
-resizing of a black-and-white mask. Steps between two regions, ids two or more apart, that pass through the ids in between: a resized
-mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's other masks have too, as nested organs do, are told from those.
+Fractions where class ids are expected. Masks with eight or more different in-between values along their outlines:
+JPEG, anti-aliasing or resizing of a black-and-white mask. Steps between two regions, ids two or more apart, that
+pass through the ids in between: a resized mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's
+other masks have too, as nested organs do, are told from those.
 
 ## Why the model does not learn
-Every border carries a rim of pixels of a class that is not there. The network learns phantom classes around its objects; where a
-fractional id is cut to an integer, borders move.
+Every border carries a rim of pixels of a class that is not there. The network learns phantom classes around its
+objects; where a fractional id is cut to an integer, borders move.
 
 ## What to do
-Resize masks with nearest interpolation only (`cv2.INTER_NEAREST`, `order=0`, `method="nearest"`), and save them as PNG, never JPEG.
+Resize masks with nearest interpolation only (`cv2.INTER_NEAREST`, `order=0`, `method="nearest"`), and save them as
+PNG, never JPEG.
 """
 
 from __future__ import annotations
@@ -58,22 +60,23 @@ def check(
     if target_census is not None:
         if target_census.form != "ids":
             return NotApplicable("the targets are no class ids")
-        if label_space.channels == 1 or (label_space.num_classes or 2) <= 2 and _in_unit_range(target_census):
+        if label_space.channels == 1 or ((label_space.num_classes or 2) <= 2 and _in_unit_range(target_census)):
             return Healthy({**measured, "soft_labels": census.fractional.count})
     if census.fractional_pixels > max_fractional * census.pixels and not (not after and _is_probability(census)):
-        values = [value for value in census.values if value != int(value)][:4]
         return Finding(
-            says=f"{census.fractional.count} of {census.masks} masks of class ids hold fractions ({', '.join(f'{v:.4g}' for v in values)}"
-            f"{', …' if len(values) == 4 else ''}), {census.fractional_pixels / census.pixels:.2%} of all pixels.",
+            says=f"{census.fractional.count} of {census.masks} masks of class ids hold fractions, "
+            f"{census.fractional_pixels / census.pixels:.2%} of all pixels.",
             measured=measured,
-            fix="Resize masks with nearest interpolation: `cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)`, `order=0`, or "
+            fix="Resize masks with nearest interpolation: `cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)`, "
+            "`order=0`, or "
             '`tf.image.resize(mask, size, method="nearest")`',
             where=tuple(census.fractional.where[:20]),
         )
     if census.fuzzy:
         jpeg = census.lossy.count > 0
         return Finding(
-            says=f"{census.fuzzy.count} of {census.masks} masks hold in-between values along their outlines ({census.fuzzy_pixels} pixels): "
+            says=f"{census.fuzzy.count} of {census.masks} masks hold in-between values along their outlines "
+            f"({census.fuzzy_pixels} pixels): "
             + ("they were saved as JPEG." if jpeg else "they were saved as JPEG once, or resized with interpolation."),
             measured=measured,
             fix="Export these masks again as PNG without smoothing; to save what there is, take the nearest class: "
@@ -82,19 +85,23 @@ def check(
         )
     if steps >= fewest_steps:
         reference = label_census if after else None
-        direct_as_stored = reference is not None and reference.direct >= fewest_steps and reference.direct > 4 * reference.smooth
+        direct_as_stored = (
+            reference is not None and reference.direct >= fewest_steps and reference.direct > 4 * reference.smooth
+        )
         if census.smooth > max_smooth * steps:
             return Finding(
-                says=f"{census.smooth} of {steps} steps between regions of ids two or more apart pass through an id in between"
+                says=f"{census.smooth} of {steps} steps between regions of ids two or more apart pass through an id "
+                f"in between"
                 + ("; as stored they do not." if direct_as_stored else ": a rim of a class that may not be there."),
                 measured=measured,
-                fix="Resize masks with nearest interpolation: `cv2.INTER_NEAREST`, `order=0`, `method=\"nearest\"`",
+                fix='Resize masks with nearest interpolation: `cv2.INTER_NEAREST`, `order=0`, `method="nearest"`',
                 where=tuple(census.ridged.where[:20]),
                 level="proven" if direct_as_stored else "suspected",
             )
         if census.ridged and census.ridged.count <= few_masks * census.masks:
             return Finding(
-                says=f"In {census.ridged.count} of {census.masks} masks the borders between regions pass through ids in between, in the others "
+                says=f"In {census.ridged.count} of {census.masks} masks the borders between regions pass through ids "
+                f"in between, in the others "
                 "they do not: these were resized with interpolation.",
                 measured=measured,
                 fix="Export these masks again, or resize them from their source with nearest interpolation",

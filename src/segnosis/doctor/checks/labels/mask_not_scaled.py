@@ -1,8 +1,9 @@
 """A target for one sigmoid, or a one-hot target, leaves the range 0 to 1.
 
 ## What it looks for
-Targets of a one-channel head, or planes of a one-hot target, below 0 or above 1: masks of 0 and 255, masks that went through the image's
-normalisation or brightness augmentation. Soft labels between 0 and 1 are legal; so are −1 and 1 for a hinge loss or a tanh head.
+Targets of a one-channel head, or planes of a one-hot target, below 0 or above 1: masks of 0 and 255, masks that
+went through the image's normalisation or brightness augmentation. Soft labels between 0 and 1 are legal; so are −1
+and 1 for a hinge loss or a tanh head.
 
 ## Why the model does not learn
 Binary cross-entropy of a target of 255 has no lower bound: the loss turns negative, Dice and IoU rise above 1, the
@@ -33,7 +34,7 @@ def check(
 ) -> Verdict:
     if target_census is None:
         return _as_stored(label_census)
-    binary = target_census.form == "ids" and (label_space.channels == 1 or label_space.num_classes == 1)
+    binary = target_census.form == "ids" and label_space.channels == 1
     planes = target_census.form in ("one-hot", "planes")
     if not binary and not planes:
         return NotApplicable("the targets are class ids for several channels")
@@ -73,7 +74,8 @@ def _as_stored(census: LabelCensus | None) -> Verdict:
     measured = {"minimum": census.minimum, "maximum": census.maximum, "distinct": len(census.values)}
     if census.fractional and census.minimum < 0 and len(census.values) <= 8:
         return Finding(
-            says=f"{census.fractional.count} of {census.masks} masks hold fractions from {census.minimum:.4g} to {census.maximum:.4g}: "
+            says=f"{census.fractional.count} of {census.masks} masks hold fractions from {census.minimum:.4g} to "
+            f"{census.maximum:.4g}: "
             "they went through the normalisation of images.",
             measured=measured,
             fix="Normalise the images only; save masks of class ids as integers",
