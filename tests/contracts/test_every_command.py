@@ -66,7 +66,7 @@ def test_bad_input_is_one_clear_error(
 ) -> None:
     (tmp_path / "empty").mkdir()
     places = {name: str(tmp_path / name) for name in ("missing", "empty", "out")}
-    code, out, err = _run(capsys, *(word.format(**places) for word in words))
+    code, _, err = _run(capsys, *(word.format(**places) for word in words))
     assert code == 2
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, err

@@ -43,7 +43,7 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 
 def test_importing_segnosis_loads_no_backend() -> None:
-    code = "import sys, segnosis, segnosis.models, segnosis.data; print({'keras', *%r} & set(sys.modules))" % BACKENDS
+    code = f"import sys, segnosis, segnosis.models, segnosis.data; print({{'keras', *{BACKENDS}}} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "set()"
 

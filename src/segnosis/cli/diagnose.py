@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -44,7 +45,7 @@ def command(
     raise typer.Exit(code)
 
 
-def _run_folder(folder: Path, screen):  # type: ignore[no-untyped-def]
+def _run_folder(folder: Path, screen: Any) -> tuple[Any, int]:
     from segnosis.cli.main import FINDINGS, HEALTHY
     from segnosis.jobs.diagnose import diagnose
     from segnosis.report.diagnosis_text import render
@@ -55,13 +56,13 @@ def _run_folder(folder: Path, screen):  # type: ignore[no-untyped-def]
     return diagnosis, HEALTHY if diagnosis.healthy else FINDINGS
 
 
-def _script(path: Path, arguments: list[str], budget: str, continue_: bool, screen):  # type: ignore[no-untyped-def]
+def _script(path: Path, arguments: list[str], budget: Any, continue_: bool, screen: Any) -> tuple[Any, int]:
     import sys
 
     from segnosis.doctor.script import diagnose_script
     from segnosis.report.diagnosis_text import render
 
-    def show(diagnosis) -> None:  # type: ignore[no-untyped-def]
+    def show(diagnosis: Any) -> None:
         screen.close()
         print(render(diagnosis), flush=True)
 

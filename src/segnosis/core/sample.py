@@ -14,7 +14,7 @@ class Pair:
 
     Attributes:
         image: Array as decoded, `(height, width)` or `(height, width, channels)`, any dtype; `None` if unreadable.
-        mask: Array as decoded, `(height, width)` or `(height, width, channels)`, any dtype; `None` if absent or unreadable.
+        mask: Array as decoded, shaped and typed as an image may be; `None` if absent or unreadable.
         id: Unique name of the sample.
         group: Key that splits never cross: patient, slide, video. The sample's own id when nothing is known.
         image_file: File the image came from, or `None` for arrays.

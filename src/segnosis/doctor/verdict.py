@@ -8,8 +8,8 @@ from typing import Literal
 
 Level = Literal["proven", "confirmed", "suspected"]
 Severity = Literal["error", "warning", "note"]
-Plain = int | float | str | bool | None
-Measured = Mapping[str, "Plain | list[Plain] | dict[str, Plain]"]
+Measured = Mapping[str, object]
+"""Plain numbers and strings by name, or lists and mappings of them: what JSON can say."""
 
 
 @dataclass(frozen=True, slots=True)

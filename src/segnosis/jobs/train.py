@@ -62,10 +62,10 @@ def train(
     _exclusive(minutes, epochs)
     started = time.monotonic()
     listener = listener or Listener()
+    given = source if isinstance(source, Plan) else None
     if resume:
         folder, given = _unfinished(out)
     else:
-        given = source if isinstance(source, Plan) else None
         name = Path(given.data if given else str(source)).resolve().name
         folder = _fresh(Path(out) if out else Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     with _terminated_as_interrupt():
@@ -94,7 +94,7 @@ def _train(
     started: float,
 ) -> Run:
     dataset = data.open(
-        given.data if given else source,
+        given.data if given else str(source),
         reader=given.reader if given else None,
         class_names=given.class_names if given else None,
         ignore_class=given.ignore_class if given else None,

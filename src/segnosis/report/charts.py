@@ -33,6 +33,7 @@ def curves(
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 10}):
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(5.4, 3.0), layout="constrained")
         axes = figure.add_subplot()
@@ -55,7 +56,7 @@ def curves(
             axes.set_ylim(*limits)
         axes.set_title(title, color=_INK, loc="left")
         axes.set_xlabel("epoch", color=_INK)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(colors=_INK, which="both")
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(_INK)

@@ -19,7 +19,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": _score, "plain": _plain, "share": _share, "inline": inline}
+    filters: dict[str, Any] = {"score": _score, "plain": _plain, "share": _share, "inline": inline}
+    environment.filters.update(filters)
     return environment
 
 

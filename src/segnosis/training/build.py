@@ -123,7 +123,7 @@ def schedule(plan: Plan, *, total_steps: int) -> Any:
 def _recording(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
     from keras import ops
 
-    class Recording(base):  # type: ignore[valid-type, misc]
+    class Recording(base):
         """`base`, remembering how large its gradients are (exponential mean over about ten steps)."""
 
         def build(self, variables: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 
 import cv2
@@ -18,14 +19,15 @@ def palette(num_classes: int) -> np.ndarray:
         >>> palette(3).tolist()
         [[0, 0, 0], [230, 159, 0], [86, 180, 233]]
     """
-    base = [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)]
-    base.append((204, 121, 167))
-    colours = list(base)
+    colours = [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)]
+    colours.append((204, 121, 167))
     # Beyond the eight safe colours, walk the hue circle by the golden angle.
     while len(colours) < num_classes:
         k = len(colours)
-        hsv = np.uint8([[[int(k * 137.5 / 2) % 180, 150 + (k * 53) % 106, 255 - (k * 31) % 120]]])  # type: ignore[arg-type]
-        colours.append(tuple(int(v) for v in cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]))
+        red, green, blue = colorsys.hsv_to_rgb(
+            (k * 0.381966) % 1.0, 0.6 + 0.4 * ((k * 0.21) % 1), 1 - 0.5 * ((k * 0.12) % 1)
+        )
+        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
     return np.array(colours[:num_classes], np.uint8)
 
 

@@ -142,7 +142,8 @@ class Recorder(keras.callbacks.Callback):
     def _validate(self, epoch: int) -> tuple[dict[str, Any], float]:
         num_classes = len(self.class_names)
         total = np.zeros((num_classes, num_classes), np.int64)
-        losses, rows = [], []
+        losses: list[tuple[float, int]] = []
+        rows: list[list[np.ndarray]] = []
         for index in range(len(self.validation)):
             x, y = self.validation[index][:2]
             logits = np.asarray(self.model.predict_on_batch(x), np.float32)
