@@ -25,13 +25,16 @@ _WHERE = {
 }
 
 if TYPE_CHECKING:
+    from segnosis.models.deeplab_v3_plus import deeplab_v3_plus
     from segnosis.models.freeze import freeze, unfreeze
     from segnosis.models.prune import prune
     from segnosis.models.summary import trainable_summary
     from segnosis.models.unet import unet
     from segnosis.models.unet_plus_plus import unet_plus_plus
+    from segnosis.models.weights import load_weights
 
-__all__ = ["freeze", "prune", "trainable_summary", "unet", "unet_plus_plus", "unfreeze"]
+__all__ = ["deeplab_v3_plus", "freeze", "load_weights", "prune", "trainable_summary", "unet", "unet_plus_plus"]
+__all__ += ["unfreeze"]
 
 
 def __getattr__(name: str) -> Any:
