@@ -46,7 +46,7 @@ def ask_loss(loss: Any, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: A
 
 
 def ask_metric(metric: Any, y_true: np.ndarray, y_pred: np.ndarray) -> float | Raised:
-    """Result of a Keras metric on arrays; what it had counted before is put back. A result of several numbers is averaged."""
+    """Result of a Keras metric on arrays, averaged if it is several; what it had counted before is put back."""
     kept = [(variable, keras.ops.convert_to_numpy(variable.value).copy()) for variable in metric.variables]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

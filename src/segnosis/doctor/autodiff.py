@@ -61,7 +61,7 @@ def array_gradient(function: Callable[[Any], Any], array: np.ndarray) -> tuple[f
 
 
 def as_fit_sees(function: Callable[[], Any]) -> float:
-    """A scalar computed as inside `fit`: traced into a graph on TensorFlow, whose losses look at how a tensor came about."""
+    """A scalar as inside `fit`: traced into a graph on TensorFlow, whose losses look at how a tensor came about."""
     if keras.backend.backend() != "tensorflow":
         return float(_numpy(function()))
     import tensorflow as tf  # tracing is what differs

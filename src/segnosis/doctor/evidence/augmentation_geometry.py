@@ -24,8 +24,16 @@ from segnosis.doctor.random_state import random_state_kept
 PRICE = "data"
 
 _REPEATS = 24
-_MOVERS = ("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "RandomCrop", "RandomShear")
-_MOVERS = (*_MOVERS, "RandomPerspective", "RandomElasticTransform")
+_MOVERS = (
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+    "RandomCrop",
+    "RandomShear",
+    "RandomPerspective",
+    "RandomElasticTransform",
+)
 _SMALL = 64
 
 

@@ -147,9 +147,9 @@ def _kind(
     if width == 1:
         if whole:
             return "binary" if (channels or 1) == 1 and set(values) <= {0.0, 1.0} else "ids"
-        return "soft" if 0 <= low and high <= 1 else "other"
+        return "soft" if low >= 0 and high <= 1 else "other"
     if not whole:
-        return "soft" if 0 <= low and high <= 1 else "other"
+        return "soft" if low >= 0 and high <= 1 else "other"
     valid, ones, empty = 0, 0, 0
     for array in arrays:
         inside = ((array == 0) | (array == 1)).all(axis=-1)

@@ -1,4 +1,4 @@
-"""What the scale of the images does to the first step: the same batch as it comes and standardized, through the model."""
+"""What the scale of the images does to the first step: one batch through the model, as it comes and standardized."""
 
 from __future__ import annotations
 

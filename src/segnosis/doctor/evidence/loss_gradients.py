@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +51,14 @@ def measure(
 
 
 def _of(head: Head, encoding: Encoding, output: Output) -> LossGradient:
-    values, arrays = [], []
+    values: list[float] = []
+    arrays: list[np.ndarray] = []
     for y, weight, y_pred in zip(encoding.arrays, encoding.weights, output.arrays, strict=False):
         keep = len(y_pred)
         kept_weight = None if weight is None else weight[:keep]
+        ask = partial(_ask, head.loss, y[:keep], kept_weight)
         try:
-            value, gradient = array_gradient(
-                lambda tensor, y=y[:keep], w=kept_weight: loss_tensor(head.loss, y, tensor, w), y_pred
-            )
+            value, gradient = array_gradient(ask, y_pred)
         except Exception as error:  # anything that anyone's loss can raise; fit() raises the same
             clean = np.where(np.isin(y[:keep], list(encoding.no_class)), 0, y[:keep]).astype(y.dtype)
             blamed = not isinstance(ask_loss(head.loss, clean, y_pred, kept_weight), Raised)
@@ -64,3 +66,7 @@ def _of(head: Head, encoding: Encoding, output: Output) -> LossGradient:
         values.append(value)
         arrays.append(gradient)
     return LossGradient(tuple(values), tuple(arrays))
+
+
+def _ask(loss: Any, y: np.ndarray, weight: np.ndarray | None, y_pred: Any) -> Any:
+    return loss_tensor(loss, y, y_pred, weight)

@@ -10,6 +10,7 @@ import numpy as np
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.graph import OUTPUT_LIKE
 
 PRICE = "batch"
 
@@ -43,7 +44,7 @@ def measure(
         if encoding is None or output is None or encoding.kind in ("other", "multilabel"):
             continue
         pairs = [
-            (encoding.ids(y[: len(p)]), predicted_ids(p, output))
+            (encoding.ids(y[: len(p)]), predicted_ids(p, head, output))
             for y, p in zip(encoding.arrays, output.arrays, strict=False)
         ]
         if all(true.shape == predicted.shape for true, predicted in pairs):
@@ -51,11 +52,13 @@ def measure(
     return found
 
 
-def predicted_ids(array: np.ndarray, output: Output) -> np.ndarray:
+def predicted_ids(array: np.ndarray, head: Head, output: Output) -> np.ndarray:
     """Class ids of an output: the largest channel, or one channel past the middle of its format."""
     if array.shape[-1] > 1:
         return array.argmax(axis=-1)
-    return (array[..., 0] > (0.0 if output.format == "logits" else 0.5)).astype("int64")
+    ends = any(step.does in OUTPUT_LIKE for step in head.activations)
+    as_logits = not ends and (head.known or output.format == "logits")
+    return (array[..., 0] > (0.0 if as_logits else 0.5)).astype("int64")
 
 
 def _overlap(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int) -> Overlap:

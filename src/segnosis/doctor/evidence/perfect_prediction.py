@@ -17,6 +17,7 @@ from segnosis.doctor.autodiff import array_gradient
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.graph import OUTPUT_LIKE
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "batch"
@@ -30,7 +31,8 @@ class Known:
     """Values of one loss or metric on predictions of known worth, all of one format.
 
     Attributes:
-        perfect: The target itself, quite or (for smoothed labels) nearly sure; of logits, the best over magnitudes 1 … 40.
+        perfect: The target itself, quite or (for smoothed labels) nearly sure; of logits, the best over magnitudes 1
+            … 40.
         grey: The same answer everywhere.
         shuffled: The perfect prediction with its pixels in another order.
         wrong: Every pixel surely another class.
@@ -183,9 +185,8 @@ def measure(
             if drawn is None:
                 continue
             loss = None if head.loss is None else _probe_loss(head.loss, drawn)
-            as_logits = output.format == "logits" and not any(
-                step.does in ("softmax", "sigmoid", "hard_sigmoid") for step in head.activations
-            )
+            ends = any(step.does in OUTPUT_LIKE for step in head.activations)
+            as_logits = not ends and (head.known or output.format == "logits")
             own = encodings[head.name].arrays[0][: len(output.arrays[0])], output.arrays[0]
             probed = (_probe_metric(metric, drawn, as_logits, own) for metric in head.metrics)
             probes[head.name] = Probe(loss, tuple(metric for metric in probed if metric is not None))
@@ -262,13 +263,13 @@ def _accepted(loss: object, drawn: Drawn) -> str | None:
 
 
 def _takes(ask, known: Known, magnitudes: Mapping[float, float], truth: np.ndarray) -> str | None:  # type: ignore[no-untyped-def]
-    """A loss with a soft-max inside does not see a constant added to all channels; one with a sigmoid inside saturates."""
+    """A soft-max inside does not see a constant added to all channels; a sigmoid inside saturates."""
     noise = np.random.default_rng(1).normal(0.0, 2.0, truth.shape).astype("float32")
     at, moved, negated = ask(noise), ask(noise + 3.0), ask(-noise)
     scale = max(abs(at), abs(at - negated))
-    if truth.shape[-1] > 1 and np.isfinite([at, moved]).all() and abs(at - negated) > 1e-3 * scale:
-        if abs(moved - at) < 1e-4 * scale:
-            return "logits"
+    moves = np.isfinite([at, moved]).all() and abs(at - negated) > 1e-3 * scale
+    if truth.shape[-1] > 1 and moves and abs(moved - at) < 1e-4 * scale:
+        return "logits"
     zero, sure, surer = ask(0 * truth), magnitudes[20.0], magnitudes[40.0]
     gain = zero - sure
     saturates = np.isfinite([zero, sure, surer]).all() and gain > 0 and abs(surer - sure) < 1e-3 * gain

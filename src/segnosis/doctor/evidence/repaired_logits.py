@@ -1,4 +1,4 @@
-"""Whether the backend undoes a second activation: TensorFlow finds the logits behind a soft-max by how the tensor came about."""
+"""Whether the backend undoes a second activation: TensorFlow looks for the logits behind a soft-max."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
 """The output gets its soft-max or sigmoid twice.
 
 ## What it looks for
-A head that ends in soft-max or sigmoid in front of a loss that applies it again (`from_logits=True`, or a loss of your own
-with a soft-max inside), and two such activations in a row inside the model. The graph is walked through reshapes, casts
-and functions; what a loss does is told by feeding it the truth itself, once as probabilities and once as logits.
+A head that ends in soft-max or sigmoid in front of a loss that applies it again (`from_logits=True`, or a loss of
+your own with a soft-max inside), and two such activations in a row inside the model. The graph is walked through
+reshapes, casts and functions; what a loss does is told by feeding it the truth itself, once as probabilities and once
+as logits.
 
 ## Why the model does not learn
 Probabilities lie between 0 and 1, and as logits that is next to nothing: the best four-class prediction there is costs
-0.744 instead of 0, a uniform one 1.386. The loss cannot fall below that floor, and gradients are a fraction of their size.
-The TensorFlow backend notices most such losses and takes the logits from in front of the soft-max; JAX and torch do not.
+0.744 instead of 0, a uniform one 1.386. The loss cannot fall below that floor, and gradients are a fraction of their
+size. The TensorFlow backend notices most such losses and takes the logits from in front of the soft-max; JAX and
+torch do not.
 
 ## What to do
 Drop one of the two: `from_logits=False` in the loss, or no activation in the last layer.
@@ -80,10 +82,12 @@ def _twice_in_the_model(head: Head, measured: dict[str, float | str | None]) -> 
         )
     if head.fed_by and chain:
         return Finding(
-            says=f"`{head.layer}` ends in {chain[0].does} and is fed with nothing but {head.fed_by} outputs, whose values "
+            says=f"`{head.layer}` ends in {chain[0].does} and is fed with nothing but {head.fed_by} outputs, whose "
+            f"values "
             f"between 0 and 1 give it little contrast to work with.",
             measured={**measured, "fed_by": head.fed_by},
-            fix=f"Feed `{head.layer}` the logits, before {head.fed_by}, and average or weight the outputs' losses instead.",
+            fix=f"Feed `{head.layer}` the logits, before {head.fed_by}, and average or weight the outputs' losses "
+            f"instead.",
             where=head.place,
             level="suspected",
             severity="warning",
@@ -139,12 +143,14 @@ def _twice_by_the_loss(
     repaired = bool(repaired_logits and repaired_logits.get(head.name))
     says = (
         f"The head already gives {activation} probabilities ({output.low:.3g} to {output.high:.3g}), and the loss "
-        f"{head.loss_name} applies {activation} again: a perfect prediction still costs {floor:.3f} where {best:.3f} is "
+        f"{head.loss_name} applies {activation} again: a perfect prediction still costs {floor:.3f} where {best:.3f} "
+        f"is "
         f"possible and a uniform one costs {grey:.3f}."
     )
     if repaired:
         says = (
-            f"The head ends in {activation} and the loss {head.loss_name} takes logits; the TensorFlow backend finds the "
+            f"The head ends in {activation} and the loss {head.loss_name} takes logits; the TensorFlow backend finds "
+            f"the "
             f"logits behind it and repairs this, JAX and torch do not: there a perfect prediction costs {floor:.3f}."
         )
     return Finding(
@@ -165,8 +171,8 @@ def _fix(head: Head, activation: str) -> str:
             "loss as it is."
         )
     return (
-        f'Take `activation="{activation}"` off `{head.place[0]}`, or remove the {activation} (or `from_logits=True`) inside '
-        f"`{head.loss_name}`."
+        f'Take `activation="{activation}"` off `{head.place[0]}`, or remove the {activation} '
+        f"(or `from_logits=True`) inside `{head.loss_name}`."
     )
 
 

@@ -2,12 +2,13 @@
 
 ## What it looks for
 A head without soft-max or sigmoid in front of a loss that takes its output for probabilities: Keras' own with
-`from_logits=False` (the default), and losses of your own whose value goes below that of a perfect prediction, becomes NaN
-or loses its gradient once predictions leave 0 to 1. Losses that stay sensible there, squared errors say, are left alone.
+`from_logits=False` (the default), and losses of your own whose value goes below that of a perfect prediction, becomes
+NaN or loses its gradient once predictions leave 0 to 1. Losses that stay sensible there, squared errors say, are left
+alone.
 
 ## Why the model does not learn
-A Dice of −3 and 5 is no overlap: it can fall without end while the mask gets worse. A cross-entropy clips such values to
-0 or 1, where its gradient is 0, so pixels that are wrong at the start stay wrong.
+A Dice of −3 and 5 is no overlap: it can fall without end while the mask gets worse. A cross-entropy clips such values
+to 0 or 1, where its gradient is 0, so pixels that are wrong at the start stay wrong.
 
 ## What to do
 `from_logits=True` in the loss, or the activation in the last layer.

@@ -1,16 +1,17 @@
 """The head has another number of channels than there are classes, or normalizes over the wrong axis.
 
 ## What it looks for
-A soft-max over a single channel; a soft-max over height or width; one channel for three classes or more, or fewer channels
-than the class ids of the masks, which run from 0 without a gap; a cross-entropy over classes on a single channel; one-hot
-masks of another depth than the head.
+A soft-max over a single channel; a soft-max over height or width; one channel for three classes or more, or fewer
+channels than the class ids of the masks, which run from 0 without a gap; a cross-entropy over classes on a single
+channel; one-hot masks of another depth than the head.
 
 ## Why the model does not learn
 A soft-max over one channel is 1 everywhere, whatever the weights. Over the rows of the image it makes pixels compete
 instead of classes. A class without a channel cannot be predicted.
 
 ## What to do
-One channel with a sigmoid for two classes, or one channel per class, background included, with a soft-max over the last axis.
+One channel with a sigmoid for two classes, or one channel per class, background included, with a soft-max over the
+last axis.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def check(
                 return Finding(says=says, measured=measured, fix=fix, where=head.place)
         if _independent_classes(head, channels):
             return Finding(
-                says=f"`{head.place[0]}` gives {channels} independent sigmoids, and {head.loss_name} takes them for one "
+                says=f"`{head.place[0]}` gives {channels} independent sigmoids, and {head.loss_name} takes them for "
+                f"one "
                 "distribution over classes.",
                 measured=measured,
                 fix=f'`activation="softmax"` in `{head.place[0]}`.',
@@ -85,7 +87,8 @@ def _one_channel(
         output is not None and output.low == output.high == 1.0 and not head.known
     ):
         return (
-            f"`{head.place[0]}` is a soft-max over a single channel: it gives 1.0 at every pixel, whatever the weights are.",
+            f"`{head.place[0]}` is a soft-max over a single channel: it gives 1.0 at every pixel, whatever the "
+            f"weights are.",
             f"{binary}, or `Conv2D(2, 1)` for a soft-max over two classes.",
         )
     if head.family in ("sparse", "one-hot"):
@@ -140,7 +143,8 @@ def _other_depth(
     if channels is None or depth in (1, channels) or head.family is None:
         return None
     return (
-        f"The masks are one-hot of {depth} classes, and `{head.place[0]}` has {channels} channel{'s' * (channels > 1)}.",
+        f"The masks are one-hot of {depth} classes, and `{head.place[0]}` has {channels} "
+        f"channel{'s' * (channels > 1)}.",
         f"`Conv2D({depth}, 1)` as `{head.layer or head.name}`.",
     )
 

@@ -1,13 +1,13 @@
 """The logits are cut off before the loss sees them.
 
 ## What it looks for
-ReLU, tanh or a clip at the end of a head whose output the loss takes for logits, or in front of the last sigmoid. What an
-activation does is told by its answer to numbers, so functions and custom layers count too.
+ReLU, tanh or a clip at the end of a head whose output the loss takes for logits, or in front of the last sigmoid.
+What an activation does is told by its answer to numbers, so functions and custom layers count too.
 
 ## Why the model does not learn
 A logit that cannot be negative is a probability that cannot fall below one half: with a ReLU the background is
-impossible, and a binary cross-entropy stays near 0.693. Where the ReLU is 0 its gradient is 0 as well, so wrong pixels stay
-wrong. A tanh leaves logits between −1 and 1, where even a perfect prediction is an unsure one.
+impossible, and a binary cross-entropy stays near 0.693. Where the ReLU is 0 its gradient is 0 as well, so wrong
+pixels stay wrong. A tanh leaves logits between −1 and 1, where even a perfect prediction is an unsure one.
 
 ## What to do
 No activation in the last layer when the loss takes logits.
@@ -85,7 +85,7 @@ def _cut(head: Head, output: Output | None, takes: str | None) -> tuple[Step | N
 
 
 def _blocked(output: Output | None, encoding: Encoding | None) -> float | None:
-    """Share of labelled pixels whose right class has a logit of exactly 0 (one channel: background pixels not below 0)."""
+    """Share of labelled pixels whose right class has a logit of 0 (one channel: background pixels not below 0)."""
     if output is None or encoding is None or encoding.kind == "other":
         return None
     shares = []
@@ -120,7 +120,8 @@ def _consequence(head: Head, step: Step, what: str, blocked: float | None, min_b
         f" At {blocked:.0%} of the pixels that is the right class." if blocked is not None and what == "loss" else ""
     )
     return (
-        f"({step.does}) cuts logits off at 0 in front of the {what}; where it does, the gradient is 0 and a wrong pixel stays "
+        f"({step.does}) cuts logits off at 0 in front of the {what}; where it does, the gradient is 0 and a wrong "
+        f"pixel stays "
         f"wrong.{share}",
         blocked is not None and what == "loss" and blocked >= min_blocked,
     )

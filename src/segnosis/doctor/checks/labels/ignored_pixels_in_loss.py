@@ -1,13 +1,15 @@
 """Pixels that are no class take part in the loss.
 
 ## What it looks for
-A value beside the classes (255, 254, −1, or one more than the last class) that lies where void pixels lie, in thin borders
-around objects or in bands along the edge of the image, and a loss whose gradient at those pixels is not 0. A declared
-`ignore_class`, a sample weight of 0 there, or a loss that masks them itself leaves no gradient, and nothing is said.
+A value beside the classes (255, 254, −1, or one more than the last class) that lies where void pixels lie, in thin
+borders around objects or in bands along the edge of the image, and a loss whose gradient at those pixels is not 0. A
+declared `ignore_class`, a sample weight of 0 there, or a loss that masks them itself leaves no gradient, and nothing
+is said.
 
 ## Why the model does not learn
-255 is no class of a 21-class head: the loss is NaN or an error on one backend, silently 0 on another. As a one-hot value it
-multiplies the loss by 255: 3234 instead of 3.56 on one VOC batch. Where it is merely counted, the model paints borders.
+255 is no class of a 21-class head: the loss is NaN or an error on one backend, silently 0 on another. As a one-hot
+value it multiplies the loss by 255: 3234 instead of 3.56 on one VOC batch. Where it is merely counted, the model
+paints borders.
 
 ## What to do
 `ignore_class=255` in the loss and in every metric, or a `sample_weight` that is 0 there.
@@ -79,7 +81,8 @@ def check(
             continue
         proven = slope is not None
         return Finding(
-            says=f"{void.share:.1%} of the mask pixels are {void.value:g}, which is no class of the {encoding.num_classes}, and "
+            says=f"{void.share:.1%} of the mask pixels are {void.value:g}, which is no class of the "
+            f"{encoding.num_classes}, and "
             f"they {_effect(at_void, value, slope)}.",
             measured=measured,
             fix=_fix(head, encoding, void.value),
@@ -168,7 +171,8 @@ def _ignored(head: Head) -> float | None:
 
 def _diluted(head: Head, void: _Void, measured: Mapping[str, float | str | None]) -> Finding:
     return Finding(
-        says=f"{void.share:.1%} of the mask pixels are {void.value:g}, which is no class; this backend counts them with a loss "
+        says=f"{void.share:.1%} of the mask pixels are {void.value:g}, which is no class; this backend counts them "
+        f"with a loss "
         f"of 0, so the printed loss is {1 - void.share:.2f} times what it is on real pixels, and other backends fail.",
         measured=measured,
         fix=f"`{_with_ignore(head, void.value)}`, and `ignore_class={void.value:g}` in the metrics.",

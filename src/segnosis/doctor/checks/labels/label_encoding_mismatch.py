@@ -1,13 +1,13 @@
 """The masks are written in another way than the loss reads them.
 
 ## What it looks for
-Class ids under a loss for one-hot masks, one-hot masks under a sparse loss, one plane of 0 and 1 under several channels.
-Shapes alone decide for Keras' own losses; a loss of your own is given the same masks in the other encoding, and a loss that
-raises on one and works on the other tells which it wants.
+Class ids under a loss for one-hot masks, one-hot masks under a sparse loss, one plane of 0 and 1 under several
+channels. Shapes alone decide for Keras' own losses; a loss of your own is given the same masks in the other encoding,
+and a loss that raises on one and works on the other tells which it wants.
 
 ## Why the model does not learn
-Mostly `fit()` raises, with a message about ranks. An overlap loss does not: it multiplies the plane of class ids with every
-channel (broadcasting), and reads a class id of 3 as "three times foreground"; its value may well be negative.
+Mostly `fit()` raises, with a message about ranks. An overlap loss does not: it multiplies the plane of class ids with
+every channel (broadcasting), and reads a class id of 3 as "three times foreground"; its value may well be negative.
 
 ## What to do
 The loss of the same name for the other encoding, or `keras.utils.to_categorical(masks, num_classes)`.
@@ -61,7 +61,8 @@ def check(
         mostly_bits = whole >= min_share * max(1, sum(encoding.values.values()))
         if head.family == "sparse" and not one_plane and mostly_bits:
             return Finding(
-                says=f"The masks are one-hot, shape {encoding.shape}, and {head.loss_name} wants one plane of class ids: "
+                says=f"The masks are one-hot, shape {encoding.shape}, and {head.loss_name} wants one plane of class "
+                f"ids: "
                 "`fit()` stops with an error about ranks.",
                 measured=measured,
                 fix=f"`loss={_dense(head)}`, or `masks.argmax(axis=-1)`.",
@@ -69,7 +70,8 @@ def check(
             )
         if one_plane and channels > 1 and head.family in ("one-hot", "binary", "overlap"):
             return Finding(
-                says=f"The masks are one plane of class ids, shape {encoding.shape}, and {head.loss_name} compares them "
+                says=f"The masks are one plane of class ids, shape {encoding.shape}, and {head.loss_name} compares "
+                f"them "
                 f"with each of the {channels} channels of `{head.place[0]}`{_effect(head, measured)}.",
                 measured=measured,
                 fix=_fix_plane(head, channels),

@@ -1,9 +1,10 @@
 """The class weights push the wrong way.
 
 ## What it looks for
-How much a pixel of each class counts, asked of the loss itself: a prediction that is sure everywhere but on one class, for
-each class. That, the sample weights and `class_weight` are held against how often each class occurs. Weights that are not
-numbers; a rare class that counts less than a common one; and `fit(class_weight=…)` with masks, which Keras cannot do.
+How much a pixel of each class counts, asked of the loss itself: a prediction that is sure everywhere but on one
+class, for each class. That, the sample weights and `class_weight` are held against how often each class occurs.
+Weights that are not numbers; a rare class that counts less than a common one; and `fit(class_weight=…)` with masks,
+which Keras cannot do.
 
 ## Why the model does not learn
 With 3 % foreground the background already weighs 32 times as much. Weights meant to mend that, given in the wrong
@@ -59,10 +60,12 @@ def check(
         }
         if class_weight and len(encoding.shape) > 2:
             return Finding(
-                says=f"`fit(class_weight=…)` wants one class per sample, and these masks, shape {encoding.shape}, have one per "
+                says=f"`fit(class_weight=…)` wants one class per sample, and these masks, shape {encoding.shape}, "
+                f"have one per "
                 "pixel: Keras stops with an error, or takes one row for all.",
                 measured=measured,
-                fix=f"`sample_weight = np.array({good})[masks]` as a third array, weights by class id for this data, in "
+                fix=f"`sample_weight = np.array({good})[masks]` as a third array, weights by class id for this data, "
+                f"in "
                 "place of `class_weight`.",
                 where=head.place,
             )
@@ -72,7 +75,8 @@ def check(
         broken = [i for i, value in enumerate(weights) if not np.isfinite(value)]
         if broken and _finite_otherwise(probe, encoding):
             return Finding(
-                says=f"The weight of class {broken[0]} is {weights[broken[0]]}: dividing by the 0 pixels of a class, most likely.",
+                says=f"The weight of class {broken[0]} is {weights[broken[0]]}: dividing by the 0 pixels of a class, "
+                f"most likely.",
                 measured=measured,
                 fix=f"`class_weights = {good}`.",
                 where=head.place,
@@ -120,7 +124,7 @@ def _finite_otherwise(probe: Probe | None, encoding: Encoding) -> bool:
         return True
     weights = probe.loss.class_weights if probe is not None and probe.loss is not None else ()
     known = probe.loss.fitting if probe is not None and probe.loss is not None else None
-    return bool(weights) and (np.isfinite(weights).any() or known is None)
+    return bool(weights) and bool(np.isfinite(weights).any() or known is None)
 
 
 def _reversed(
@@ -142,8 +146,10 @@ def _reversed(
     ratio, backwards = total[common] / total[rare], weights[common] / weights[rare]
     if ratio > max_imbalance and backwards > max_reversed:
         return Finding(
-            says=f"A pixel of class {rare} ({share[rare]:.2%} of all) counts {1 / backwards:.2g} times one of class {common} "
-            f"({share[common]:.1%}): together class {common} weighs {ratio:.0f} times as much, {share[common] / share[rare]:.0f} "
+            says=f"A pixel of class {rare} ({share[rare]:.2%} of all) counts {1 / backwards:.2g} times one of class "
+            f"{common} "
+            f"({share[common]:.1%}): together class {common} weighs {ratio:.0f} times as much, "
+            f"{share[common] / share[rare]:.0f} "
             "without weights.",
             measured=measured,
             fix=f"`class_weights = {good}`, by class id: rare classes get more.",
@@ -157,7 +163,8 @@ def _reversed(
         and weights[heavy] / weights[common] > max_imbalance
     ):
         return Finding(
-            says=f"Class {heavy} ({share[heavy]:.2%} of all pixels) weighs {total[heavy] / total[common]:.0f} times as much in "
+            says=f"Class {heavy} ({share[heavy]:.2%} of all pixels) weighs {total[heavy] / total[common]:.0f} times "
+            f"as much in "
             f"total as class {common} ({share[common]:.1%}): predicting it everywhere is cheapest.",
             measured=measured,
             fix=f"`class_weights = {good}`, by class id.",

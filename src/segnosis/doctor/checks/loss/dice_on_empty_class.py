@@ -53,10 +53,12 @@ def check(
         if not loss.blind_on_empty or loss.zero_gradient or empty < min_empty or empty == 1.0:
             continue
         return Finding(
-            says=f"{empty:.0%} of the images have no foreground, and {head.loss_name} has a gradient of 0 there: false positives "
+            says=f"{empty:.0%} of the images have no foreground, and {head.loss_name} has a gradient of 0 there: "
+            f"false positives "
             "on them cost nothing.",
             measured=measured,
-            fix="`loss=segnosis.losses.Sum([segnosis.losses.CrossEntropy(), segnosis.losses.Dice()])`, or sum the overlap "
+            fix="`loss=segnosis.losses.Sum([segnosis.losses.CrossEntropy(), segnosis.losses.Dice()])`, or sum the "
+            "overlap "
             f"over the batch too in `{head.loss_name}`.",
             where=(head.loss_name,),
             level="proven" if empty >= certain_empty else "suspected",

@@ -2,12 +2,12 @@
 
 ## What it looks for
 The loss is asked for its value on a perfect prediction, a grey one, and a perfect one with its pixels shuffled. A loss
-that compares pixel with pixel likes the first best by far. One that broadcasts, sums over the wrong axis or flattens the
-two sides differently does not.
+that compares pixel with pixel likes the first best by far. One that broadcasts, sums over the wrong axis or flattens
+the two sides differently does not.
 
 ## Why the model does not learn
-Tensors of different shapes are stretched until they fit, so every pixel is compared with many: the value looks like a loss,
-may be negative, and its gradient says little or nothing about where the object is.
+Tensors of different shapes are stretched until they fit, so every pixel is compared with many: the value looks like a
+loss, may be negative, and its gradient says little or nothing about where the object is.
 
 ## What to do
 Give both sides the same shape before they meet, and look at it once: `print(y_true.shape, y_pred.shape)`.
@@ -58,7 +58,8 @@ def check(
             return Finding(
                 says=f"{head.loss_name} raises on masks of shape {encodings[head.name].shape}: {slope.raised}",
                 measured=measured,
-                fix=f"Make both sides of `{head.loss_name}` the same shape first; keep `(batch, height, width, channels)` (a "
+                fix=f"Make both sides of `{head.loss_name}` the same shape first; keep `(batch, height, width, "
+                f"channels)` (a "
                 "boolean index flattens it) and multiply by a 0/1 mask to leave pixels out.",
                 where=(head.loss_name,),
             )
@@ -100,7 +101,8 @@ def _fix(head: Head, encoding: Encoding) -> str:
     if channels == 1 and not encoding.has_axis:
         return f"`y_true = keras.ops.expand_dims(y_true, -1)` as the first line of `{head.loss_name}`."
     return (
-        f"Sum products of `y_true` and `y_pred` over height and width (axes 1 and 2) in `{head.loss_name}`, both of shape "
+        f"Sum products of `y_true` and `y_pred` over height and width (axes 1 and 2) in `{head.loss_name}`, both of "
+        f"shape "
         f"(batch, height, width, {channels})."
     )
 

@@ -2,15 +2,16 @@
 
 ## What it looks for
 A loss whose gradient is exactly 0 on soft predictions although its value changes with them: a threshold, an arg-max, a
-rounding or a metric used as a loss. And a model whose output passes such an operation: the loss has a gradient, and not one
-trainable weight receives any of it.
+rounding or a metric used as a loss. And a model whose output passes such an operation: the loss has a gradient, and
+not one trainable weight receives any of it.
 
 ## Why the model does not learn
 Training moves weights along the gradient. Where that is 0 everywhere the loss stays the same to the last digit. Most
 frameworks do not complain.
 
 ## What to do
-Compute the loss on the probabilities themselves: a soft Dice, a cross-entropy. Threshold in the metric, not in the loss.
+Compute the loss on the probabilities themselves: a soft Dice, a cross-entropy. Threshold in the metric, not in the
+loss.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ def check(
         changes = known is not None and known.range > min_change
         if changes and largest == 0 and probe is not None and probe.loss is not None and probe.loss.zero_gradient:
             return Finding(
-                says=f"The loss {head.loss_name} is {slope.values[0]:.4g} and has a gradient of exactly 0 at every pixel of "
-                f"{len(slope.arrays)} batches, and on soft predictions too: a threshold, rounding or arg-max is inside.",
+                says=f"The loss {head.loss_name} is {slope.values[0]:.4g} and has a gradient of exactly 0 at every "
+                f"pixel of "
+                f"{len(slope.arrays)} batches, and on soft predictions too: a threshold, rounding or arg-max is "
+                f"inside.",
                 measured=measured,
                 fix=f"Remove the threshold (`> 0.5`, `round`, `argmax`) from `{head.loss_name}` and compute it on the "
                 "probabilities; or `loss=segnosis.losses.Dice()`.",
@@ -83,7 +86,8 @@ def _through_the_model(
         return None  # dead units or a frozen head stop it: other checks look there
     place = f"`{steps[-1]}` emits whole numbers" if steps else "the model's own `call` cuts it off"
     return Finding(
-        says=f"The loss has a gradient at the model's output, and all {len(gradients.slopes)} trainable weights receive "
+        says=f"The loss has a gradient at the model's output, and all {len(gradients.slopes)} trainable weights "
+        f"receive "
         f"exactly 0 of it: {place}.",
         measured=measured,
         fix=f"Remove `{steps[-1]}` from the model and take the arg-max when predicting."

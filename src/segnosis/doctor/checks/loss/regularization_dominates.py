@@ -1,16 +1,16 @@
 """The loss is mostly regularization.
 
 ## What it looks for
-The loss at the start taken apart: the data term, and what regularizers and `add_loss` add. When more than half is added,
-the two gradients are compared as well: a large constant share is harmless, a larger pull is not.
+The loss at the start taken apart: the data term, and what regularizers and `add_loss` add. When more than half is
+added, the two gradients are compared as well: a large constant share is harmless, a larger pull is not.
 
 ## Why the model does not learn
-The printed loss is the sum. It can be above 1 where a Dice loss ends at 1, and it falls because weights shrink, while the
-overlap with the masks stays what it was. Where the regularization pulls harder than the data, weights go to zero.
+The printed loss is the sum. It can be above 1 where a Dice loss ends at 1, and it falls because weights shrink, while
+the overlap with the masks stays what it was. Where the regularization pulls harder than the data, weights go to zero.
 
 ## What to do
-A smaller factor, 1e-5 say, on convolution kernels only; or `AdamW(weight_decay=…)`, which is not part of the loss. Watch a
-metric of overlap, not the loss.
+A smaller factor, 1e-5 say, on convolution kernels only; or `AdamW(weight_decay=…)`, which is not part of the loss.
+Watch a metric of overlap, not the loss.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def check(
     fix = _fix(loss_parts, max_share)
     if pull is not None and pull > max_pull:
         return Finding(
-            says=f"Only {split}, and its gradient is {pull:.1f} times that of the data: training shrinks the weights first.",
+            says=f"Only {split}, and its gradient is {pull:.1f} times that of the data: training shrinks the weights "
+            f"first.",
             measured=measured,
             fix=fix,
             where=where,
@@ -84,9 +85,14 @@ def _fix(parts: LossParts, max_share: float) -> str:
     return f"`kernel_regularizer=keras.regularizers.{kind}({rounded:.0e})` in place of {name}={value}."
 
 
+def _case(factor: float) -> Case:
+    model = segmenter(3, "softmax", l2=factor)
+    return Case(model=model, loss="categorical_crossentropy", batches=squares("one-hot"))
+
+
 def sick() -> Case:
-    return Case(model=segmenter(3, "softmax", l2=0.5), loss="sparse_categorical_crossentropy", batches=squares("ids"))
+    return _case(0.5)
 
 
 def healthy() -> Case:
-    return Case(model=segmenter(3, "softmax", l2=1e-4), loss="sparse_categorical_crossentropy", batches=squares("ids"))
+    return _case(1e-4)

@@ -1,8 +1,8 @@
 """The metric looks good whatever the model does.
 
 ## What it looks for
-A history that watches accuracy alone, at the value that predicting the commonest class everywhere gives, from a model whose
-foreground IoU is nearly 0. Overlaps pooled over all images are shown beside the mean of the images' own.
+A history that watches accuracy alone, at the value that predicting the commonest class everywhere gives, from a model
+whose foreground IoU is nearly 0. Overlaps pooled over all images are shown beside the mean of the images' own.
 
 ## Why the model does not learn
 With 3 % foreground an empty mask is right at 97 % of the pixels. A Dice pooled over a batch has the same weakness one
@@ -60,7 +60,8 @@ def check(
         only_accuracy = bool(accuracies) and len(accuracies) == len(watched)
         if only_accuracy and last is not None and prior > min_prior and iou < max_iou and abs(last - prior) < max_gap:
             return Finding(
-                says=f"The accuracy of {last:.3f} is what predicting one class everywhere gives ({prior:.3f}); the foreground IoU "
+                says=f"The accuracy of {last:.3f} is what predicting one class everywhere gives ({prior:.3f}); the "
+                f"foreground IoU "
                 f"is {iou:.3f}.",
                 measured=measured,
                 fix="`metrics=[segnosis.metrics.MeanIoU(num_classes="

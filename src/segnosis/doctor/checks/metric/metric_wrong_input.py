@@ -1,17 +1,18 @@
 """The metric is fed with something it cannot read.
 
 ## What it looks for
-Every score (IoU, Dice, accuracy, precision, recall, by class or name) is given a perfect prediction in the format of the
-head, then a grey, a shuffled and a wrong one. Perfect must be 1, and better than the others. Synthetic masks with every class
-in every image are used, so absent classes and smoothing terms excuse nothing and blame nobody.
+Every score (IoU, Dice, accuracy, precision, recall, by class or name) is given a perfect prediction in the format of
+the head, then a grey, a shuffled and a wrong one. Perfect must be 1, and better than the others. Synthetic masks with
+every class in every image are used, so absent classes and smoothing terms excuse nothing and blame nobody.
 
 ## Why the model does not learn
 It may learn all the same, and nobody sees it: `MeanIoU` rounds probabilities down to class 0 and stays at one constant;
-an accuracy that compares ids with channels means nothing. Callbacks that watch such a metric keep the wrong epoch or stop early.
+an accuracy that compares ids with channels means nothing. Callbacks that watch such a metric keep the wrong epoch or
+stop early.
 
 ## What to do
-`keras.metrics.BinaryIoU` for one sigmoid channel, `sparse_y_pred=False` for a channel per class, `sparse_y_true=False` for one-hot
-masks.
+`keras.metrics.BinaryIoU` for one sigmoid channel, `sparse_y_pred=False` for a channel per class,
+`sparse_y_true=False` for one-hot masks.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def _problem(metric: ProbedMetric, max_gap: float) -> str | None:
     if max(abs(value - known.perfect) for value in others) < 1e-6:
         return f"is {known.perfect:.3f} for a perfect prediction, and the same for a grey, a shuffled and a wrong one"
     if known.wrong > known.perfect + max_gap:
-        return f"is {known.perfect:.3f} for a perfect prediction and {known.wrong:.3f} for a wrong one: it moves the other way"
+        return f"is {known.perfect:.3f} for a perfect prediction and {known.wrong:.3f} for a wrong one: it moves the "
+        "other way"
     if abs(known.perfect - 1) > max_gap and known.perfect > -0.5:
         return f"is {known.perfect:.3f} for a perfect prediction, where 1 is right"
     return None

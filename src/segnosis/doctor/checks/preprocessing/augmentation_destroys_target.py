@@ -1,11 +1,12 @@
 """Augmentation throws the objects out of the picture.
 
 ## What it looks for
-Stored pairs with foreground, before and after augmentation: masks that lose all of it, and pixels clipped to black or white.
+Stored pairs with foreground, before and after augmentation: masks that lose all of it, and pixels clipped to black or
+white.
 
 ## Why the model does not learn
-A crop that mostly misses a small lesion turns a data set of lesions into one of background; ranges that clip a third of the
-pixels hide what the object looks like.
+A crop that mostly misses a small lesion turns a data set of lesions into one of background; ranges that clip a third
+of the pixels hide what the object looks like.
 
 ## What to do
 Smaller ranges, and crops drawn around foreground part of the time.

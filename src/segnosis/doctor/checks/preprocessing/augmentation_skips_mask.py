@@ -1,13 +1,14 @@
 """Augmentation moves the image and not the mask.
 
 ## What it looks for
-A pattern is sent through the augmentation as image and as mask, a few dozen times: both must come out moved alike. Random flips,
-rotations and shifts inside the model, where no mask passes. And samples that the pipeline gives twice with exactly the same
-mask: their images must not be mirrored, turned or shifted copies of each other. Brightness, noise and blur may differ.
+A pattern is sent through the augmentation as image and as mask, a few dozen times: both must come out moved alike.
+Random flips, rotations and shifts inside the model, where no mask passes. And samples that the pipeline gives twice
+with exactly the same mask: their images must not be mirrored, turned or shifted copies of each other. Brightness, noise and
+blur may differ.
 
 ## Why the model does not learn
-Every epoch the target lies somewhere else than the object, so the best answer is a blur around the mean, or nothing: the loss
-stays near the entropy of the class shares, and is worse with augmentation than without.
+Every epoch the target lies somewhere else than the object, so the best answer is a blur around the mean, or nothing:
+the loss stays near the entropy of the class shares, and is worse with augmentation than without.
 
 ## What to do
 One joint transform for both, or the same seed for both generators.
@@ -46,11 +47,10 @@ def check(
     if seen.layers:
         names = ", ".join(f"`{name}`" for name in seen.layers)
         return Finding(
-            says=f"{names} {'moves' if len(seen.layers) == 1 else 'move'} the image inside the model while training, and no mask "
-            "passes there.",
+            says=f"Inside the model, {names} moves the image while training, and no mask passes there.",
             measured=measured,
             fix=f"Take {names} out of the model and move image and mask together in the input pipeline: "
-            '`segnosis.data.feed(dataset, batch_size=8, size=(256, 256), augment="default")`, or keep changes of colour only.',
+            '`segnosis.data.feed(dataset, batch_size=8, size=(256, 256), augment="default")`.',
             where=seen.layers,
         )
     if seen.tried and seen.apart >= max(2, min_apart * seen.tried):
@@ -64,8 +64,8 @@ def check(
         )
     if seen.met_again >= min_met and seen.moved_again >= max(2, min_moved * seen.met_again):
         return Finding(
-            says=f"Of {seen.met_again} samples met again with exactly the same mask, {seen.moved_again} had their image moved "
-            f"({seen.example}): the pipeline augments the image alone.",
+            says=f"Of {seen.met_again} samples met again with exactly the same mask, {seen.moved_again} had their "
+            f"image moved ({seen.example}): the pipeline augments the image alone.",
             measured=measured,
             fix=_fix(True),
             where=("the input pipeline",),
@@ -77,8 +77,8 @@ def _fix(kept: bool) -> str:
     if kept:
         return (
             "Apply the same flip, rotation or shift to the mask, with nearest interpolation: "
-            "`if rng.random() < 0.5: image, mask = image[:, ::-1], mask[:, ::-1]`; with Keras' generators two flows of one "
-            "`seed`, images and masks, zipped."
+            "`if rng.random() < 0.5: image, mask = image[:, ::-1], mask[:, ::-1]`; with Keras' generators two flows of "
+            "one `seed`, images and masks, zipped."
         )
     return (
         "Draw the parameters once for both, or give both generators the same `seed` and the same geometric arguments."

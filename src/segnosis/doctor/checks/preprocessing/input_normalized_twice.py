@@ -1,9 +1,10 @@
 """The images are scaled down twice.
 
 ## What it looks for
-Images whose values span less than two hundredths at the first layer with weights: a division by 255 in the pipeline and another
-in the model or in `preprocess_input`. Images that are merely dark are told apart by where the range ends: 1/255, or the lower end
-of −1 to 1; by a Rescaling layer behind data that is scaled already; and by the images as stored, when given.
+Images whose values span less than two hundredths at the first layer with weights: a division by 255 in the pipeline
+and another in the model or in `preprocess_input`. Images that are merely dark are told apart by where the range ends:
+1/255, or the lower end of −1 to 1; by a Rescaling layer behind data that is scaled already; and by the images as
+stored, when given.
 
 ## Why the model does not learn
 The network sees one constant, the image does not reach it: it learns how common each class is, and no more.
@@ -36,23 +37,27 @@ def check(input_statistics: InputStatistics, *, max_span: float = 0.02, min_span
         return NotApplicable("every image is one constant")
     if arriving.inner >= max_span or arriving.high - arriving.low >= 5 * max_span:
         return Healthy(measured)
-    in_model = input_statistics.rescaling < 0.02 and -1.5 <= train.low and train.high <= 1.5
+    in_model = input_statistics.rescaling < 0.02 and train.low >= -1.5 and train.high <= 1.5
     if in_model:
         return Finding(
-            says=f"Images run from {train.low:.3g} to {train.high:.3g} already, and `{input_statistics.scalers[0]}` scales them by "
-            f"{input_statistics.rescaling:.3g} again: only values from {arriving.low:.4f} to {arriving.high:.4f} reach the first "
+            says=f"Images run from {train.low:.3g} to {train.high:.3g} already, and `{input_statistics.scalers[0]}` "
+            f"scales them by "
+            f"{input_statistics.rescaling:.3g} again: only values from {arriving.low:.4f} to {arriving.high:.4f} "
+            f"reach the first "
             "convolution.",
             measured=measured,
             fix=f"Remove `{input_statistics.scalers[0]}` from the model, or the division in the pipeline.",
             where=input_statistics.scalers,
         )
     twice = train.low >= 0 and 0.9 / 255 <= train.high <= 1.02 / 255
-    signed = -1.001 <= train.low and train.high <= -0.98
+    signed = train.low >= -1.001 and train.high <= -0.98
     once = "`/ 255`" if twice else "`preprocess_input`, which expects 0 to 255," if signed else "a division"
     return Finding(
-        says=f"Images run from {train.low:.5f} to {train.high:.5f}: {once} was applied to images that were scaled already.",
+        says=f"Images run from {train.low:.5f} to {train.high:.5f}: {once} was applied to images that were scaled "
+        f"already.",
         measured=measured,
-        fix="`images = images / 255.0` once, and no second scaling (`ToFloat`, `rescale=1/255`, `preprocess_input`) behind it.",
+        fix="`images = images / 255.0` once, and no second scaling (`ToFloat`, `rescale=1/255`, `preprocess_input`) "
+        "behind it.",
         where=("the input pipeline",),
         level="proven" if twice or signed else "suspected",
     )

@@ -1,13 +1,14 @@
 """The images reach the first convolution on a scale it was not initialized for.
 
 ## What it looks for
-Values beyond ±20 at the first layer with weights, and no normalization before the first activation. Rescaling inside the
-model, a Normalization or BatchNormalization layer, and backbones that scale their input themselves are seen in the graph. The
-same batch is then given as it comes and standardized: only when the first is much worse is it called a cause.
+Values beyond ±20 at the first layer with weights, and no normalization before the first activation. Rescaling inside
+the model, a Normalization or BatchNormalization layer, and backbones that scale their input themselves are seen in the
+graph. The same batch is then given as it comes and standardized: only when the first is much worse is it called a
+cause.
 
 ## Why the model does not learn
-Weights are initialized for inputs of deviation 1. With 0 to 255 every layer passes on a hundred times too much: the first
-loss is tens instead of ln C, outputs are saturated, and their gradients 0.
+Weights are initialized for inputs of deviation 1. With 0 to 255 every layer passes on a hundred times too much: the
+first loss is tens instead of ln C, outputs are saturated, and their gradients 0.
 
 ## What to do
 `images / 255.0`, or `keras.layers.Rescaling(1 / 255)` as the first layer.
@@ -51,14 +52,16 @@ def check(
     if scale is None or not _worse(scale, min_ratio, min_saturated):
         return Healthy(measured)
     worse = (
-        f"the first loss is {scale.loss:.3g} where the same batch with mean 0 and deviation 1 gives {scale.loss_standardized:.3g}"
+        f"the first loss is {scale.loss:.3g} where the same batch with mean 0 and deviation 1 gives "
+        f"{scale.loss_standardized:.3g}"
         if scale.loss is not None and scale.loss_standardized is not None
         else f"outputs spread {measured['output_deviation_ratio']:.0f} times as wide as for the same batch standardized"
     )
     saturated = f", and {scale.extreme:.0%} of the outputs are saturated" if scale.extreme > min_saturated else ""
     train = input_statistics.train
     return Finding(
-        says=f"Images run from {train.low:.4g} to {train.high:.4g} and reach the first convolution like that: {worse}{saturated}.",
+        says=f"Images run from {train.low:.4g} to {train.high:.4g} and reach the first convolution like that: "
+        f"{worse}{saturated}.",
         measured=measured,
         fix=_fix(train.low, train.high),
         where=("the model's input",),
@@ -82,7 +85,8 @@ def _worse(scale: InputScale, min_ratio: float, min_saturated: float) -> bool:
 
 def _fix(low: float, high: float) -> str:
     if low >= 0 and high <= 255:
-        return "`images = images / 255.0` for training, validation and prediction, or `keras.layers.Rescaling(1 / 255)` first."
+        return "`images = images / 255.0` for training, validation and prediction, or `keras.layers.Rescaling(1 / "
+        "255)` first."
     return (
         "`images = (images - images.mean()) / images.std()` with the training set's numbers everywhere, or a "
         "`keras.layers.Normalization` first, after `adapt(images)`."

@@ -1,8 +1,8 @@
 """Validation images come on another scale than training images.
 
 ## What it looks for
-The ranges of both pipelines: a spread ten times as large or small, or values below zero in one and none in the other. Another
-mean alone is no fault of preprocessing, but another hospital or season.
+The ranges of both pipelines: a spread ten times as large or small, or values below zero in one and none in the other.
+Another mean alone is no fault of preprocessing, but another hospital or season.
 
 ## Why the model does not learn
 It does, on numbers that validation never shows: the validation loss is bad from the first epoch, and the gap stays.
@@ -48,7 +48,8 @@ def check(
     if not scaled and not signed:
         return Healthy(measured)
     return Finding(
-        says=f"Training images run from {train.low:.3g} to {train.high:.3g}, validation images from {held_out.low:.3g} to "
+        says=f"Training images run from {train.low:.3g} to {train.high:.3g}, validation images from "
+        f"{held_out.low:.3g} to "
         f"{held_out.high:.3g}: they are not scaled alike.",
         measured=measured,
         fix="Call the same function on both: `x_train, x_val = scale(x_train), scale(x_val)`"
