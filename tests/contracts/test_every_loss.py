@@ -99,7 +99,8 @@ def value_and_gradient(loss, y_true, y_pred, sample_weight=None):
     elif backend == "jax":
         import jax
 
-        value, gradient = jax.jit(jax.value_and_grad(lambda x: loss(y_true, x, sample_weight)))(y_pred)
+        # Not compiled as a whole: single operations of one shape are compiled once for all tests.
+        value, gradient = jax.value_and_grad(lambda x: loss(y_true, x, sample_weight))(y_pred)
     else:
         import torch
 
@@ -203,8 +204,9 @@ def test_ignored_pixels_change_neither_value_nor_gradient(unit, nonsense):
     loss = loss_class(unit)(ignore_class=IGNORE)
     value, gradient = value_and_gradient(loss, ids, logits)
     logits[ids == IGNORE] = nonsense
-    assert value_and_gradient(loss, ids, logits)[0] == value
-    np.testing.assert_array_equal(value_and_gradient(loss, ids, logits)[1], gradient)
+    same_value, same_gradient = value_and_gradient(loss, ids, logits)
+    assert same_value == value
+    np.testing.assert_array_equal(same_gradient, gradient)
     assert not gradient[ids == IGNORE].any()
     assert gradient[ids != IGNORE].any()
 
@@ -242,7 +244,7 @@ def test_permuting_classes_permutes_their_parts(unit):
 
 @every_loss
 def test_false_positives_on_an_absent_class_cost(unit):
-    ids = np.zeros((2, 6, 6), dtype="int32")
+    ids = np.zeros((2, 5, 6), dtype="int32")
     ids[:, 2:4] = 1  # class 2 is nowhere
     right = (12 * one_hot(ids)).astype("float32")
     wrong = right.copy()
@@ -266,7 +268,7 @@ def test_same_when_compiled(unit):
 @every_loss
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_scores(unit, dtype):
-    ids, logits = batch((2, 8, 8))
+    ids, logits = batch()
     loss = loss_class(unit)(ignore_class=IGNORE)
     half = ops.cast(100 * logits, dtype)
     value = loss(ids, half)
