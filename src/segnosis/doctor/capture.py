@@ -11,6 +11,7 @@ from keras.src import tree
 
 from segnosis.doctor.batches import Drawn
 from segnosis.doctor.case import Case
+from segnosis.doctor.snapshot import untouched
 
 
 def build_case(model: keras.Model | None, train: Drawn, validation: Drawn | None = None, **given: Any) -> Case:
@@ -41,7 +42,7 @@ def build_case(model: keras.Model | None, train: Drawn, validation: Drawn | None
     if given.get("ignore_class") is None:
         given["ignore_class"] = ignore_class_of(given.get("loss"))
     if given.get("num_classes") is None:
-        given["num_classes"] = num_classes_of(model)
+        given["num_classes"] = num_classes_of(model, train)
     return Case(
         model=model,
         batches=train.batches or None,
@@ -71,16 +72,30 @@ def ignore_class_of(loss: Any) -> int | None:
     return next((found for part in parts if (found := ignore_class_of(part)) is not None), None)
 
 
-def num_classes_of(model: keras.Model | None) -> int | None:
+def num_classes_of(model: keras.Model | None, train: Drawn | None = None) -> int | None:
     """Classes that the model's first output tells apart: its channels, two for one channel; `None` if unknown.
+
+    Args:
+        model: A built model.
+        train: Batches to call a subclassed model on, which has no graph to read.
 
     Example:
         >>> num_classes_of(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")]))
         2
     """
-    outputs = getattr(model, "outputs", None)  # a subclassed model has no graph
+    outputs = getattr(model, "outputs", None)
+    if model is not None and not outputs and train is not None and train.batches:
+        with untouched(model):
+            try:
+                outputs = tree.flatten(model(_first_sample(train), training=False))
+            except Exception:  # a model that cannot be called is examined as such; here nothing is known
+                return None
     channels = outputs[0].shape[-1] if outputs else None
     return None if channels is None else max(2, int(channels))
+
+
+def _first_sample(train: Drawn) -> Any:
+    return tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:1]), train.batches[0].x)
 
 
 def _build(model: keras.Model, train: Drawn) -> Exception | None:
@@ -89,7 +104,7 @@ def _build(model: keras.Model, train: Drawn) -> Exception | None:
     if not train.batches:
         return train.error or ValueError("the model is not built and there is no batch to build it on")
     try:
-        model(tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:1]), train.batches[0].x))
+        model(_first_sample(train))
         model.count_params()
     except Exception as error:  # whatever `fit` would raise there, the user's own layers included
         return error
