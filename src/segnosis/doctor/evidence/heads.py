@@ -11,7 +11,7 @@ import keras
 from keras.src.trainers.compile_utils import get_loss, get_metric  # what fit() itself makes of `loss=`, `metrics=`
 
 from segnosis.doctor.case import Batch
-from segnosis.doctor.graph import Step, ending, graph_of
+from segnosis.doctor.graph import Step, all_layers, ending, graph_of
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "static"
@@ -127,10 +127,18 @@ def measure(
             if outputs:
                 end = ending(outputs[index])
                 head = replace(head, shape=end.shape, layer=end.layer, steps=end.steps, fed_by=end.fed_by, known=True)
+            elif len(names) == 1:
+                head = replace(head, layer=_last_layer(model))
             weight = head.pick(weights)
             head = replace(head, loss_weight=1.0 if weight is None else float(weight))
             heads.append(_judged(head, loss, metrics, head.pick(batches[0].y) if batches else None))
     return tuple(heads)
+
+
+def _last_layer(model: keras.Model) -> str:
+    """Of a model without a graph: the layer with weights that was made last, most likely the head."""
+    weighted = [layer.name for layer in all_layers(model) if layer.weights]
+    return weighted[-1] if weighted else ""
 
 
 def _names(model: keras.Model, graph: Any, count: int) -> list[str]:

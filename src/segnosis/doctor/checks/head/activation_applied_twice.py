@@ -165,7 +165,7 @@ def _twice_by_the_loss(
 
 def _fix(head: Head, activation: str) -> str:
     if head.family:
-        name = head.loss_name if not head.loss_name.islower() else f"keras.losses.{head.loss_name}"
+        name = f"keras.losses.{head.loss_name}"
         return (
             f'`loss={name}(from_logits=False)`, or take `activation="{activation}"` off `{head.place[0]}` and keep the '
             "loss as it is."

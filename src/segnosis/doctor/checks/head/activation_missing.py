@@ -61,7 +61,7 @@ def check(
             says=f"The head `{head.place[0]}` gives raw numbers{seen}, and the loss {head.loss_name} takes them for "
             f"probabilities{reason}.",
             measured=measured,
-            fix=_fix(head),
+            fix=_fix(head, output.arrays[0].shape[-1] if output is not None else None),
             where=head.place,
             level="proven" if output is not None else "suspected",
         )
@@ -88,8 +88,8 @@ def _contradiction(head: Head, probed: Probed | None) -> str | None:
     return None
 
 
-def _fix(head: Head) -> str:
-    channels = head.shape[-1] if head.shape else None
+def _fix(head: Head, channels: int | None) -> str:
+    channels = channels or (head.shape[-1] if head.shape else None)
     activation = "sigmoid" if channels == 1 or head.family == "binary" else "softmax"
     off = f'`activation="{activation}"` in `{head.layer or "the last layer"}`'
     if head.family in ("sparse", "one-hot", "binary"):

@@ -66,7 +66,7 @@ def check(
                 f"inside.",
                 measured=measured,
                 fix=f"Remove the threshold (`> 0.5`, `round`, `argmax`) from `{head.loss_name}` and compute it on the "
-                "probabilities; or `loss=segnosis.losses.Dice()`.",
+                "probabilities; or `loss=segnosis.losses.Dice(from_logits=False)`.",
                 where=(head.loss_name,),
             )
     return _through_the_model(heads, loss_gradients, gradients, measured) or Healthy(measured)

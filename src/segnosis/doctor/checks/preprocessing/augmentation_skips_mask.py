@@ -3,8 +3,8 @@
 ## What it looks for
 A pattern is sent through the augmentation as image and as mask, a few dozen times: both must come out moved alike.
 Random flips, rotations and shifts inside the model, where no mask passes. And samples that the pipeline gives twice
-with exactly the same mask: their images must not be mirrored, turned or shifted copies of each other. Brightness, noise and
-blur may differ.
+with exactly the same mask: their images must not be mirrored, turned or shifted copies of each other. Brightness,
+noise and blur may differ.
 
 ## Why the model does not learn
 Every epoch the target lies somewhere else than the object, so the best answer is a blur around the mean, or nothing:
@@ -47,7 +47,8 @@ def check(
     if seen.layers:
         names = ", ".join(f"`{name}`" for name in seen.layers)
         return Finding(
-            says=f"Inside the model, {names} moves the image while training, and no mask passes there.",
+            says=f"Inside the model, {names} move{'s' * (len(seen.layers) == 1)} the image while training, and no mask "
+            "passes there.",
             measured=measured,
             fix=f"Take {names} out of the model and move image and mask together in the input pipeline: "
             '`segnosis.data.feed(dataset, batch_size=8, size=(256, 256), augment="default")`.',
