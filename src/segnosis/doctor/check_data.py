@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from segnosis.core.errors import DataError
 from segnosis.core.sample import Pair
-from segnosis.data.dataset import Dataset
+from segnosis.data.dataset import Dataset, Pairs
 from segnosis.data.labels import Census
 from segnosis.data.scan import Accumulator
 from segnosis.doctor.case import Case
@@ -41,10 +42,8 @@ def check_data(
     checks = tuple(check for check in all_checks() if _looks_at_data(check))
     evidence = Evidence(case, progress=progress)
     evidence.prepare(name for check in checks for name in (*check.needs, *check.wants))
-    try:
+    with suppress(DataError):  # no mask could be read: DAT004 has every file and its reason
         evidence.case = replace(case, spec=dataset.adopt(census))
-    except DataError:  # no mask could be read: DAT004 has every file and its reason
-        pass
     return examine(evidence.case, checks=checks, evidence=evidence)
 
 
@@ -55,7 +54,7 @@ def _looks_at_data(check: Check) -> bool:
 class _Observed:
     """Pairs on their way to the doctor, seen by others too: one pass serves all."""
 
-    def __init__(self, pairs: Sequence[Pair], observers: Sequence[Accumulator]) -> None:
+    def __init__(self, pairs: Pairs, observers: Sequence[Accumulator]) -> None:
         self._pairs, self._observers = pairs, observers
 
     def __len__(self) -> int:

@@ -72,14 +72,12 @@ def mask_outline(mask: np.ndarray) -> Outline | None:
     Returns:
         The outline, or `None` when the mask has too little of it to judge by.
     """
-    small = cv2.resize(mask, (_WORK, _WORK), interpolation=cv2.INTER_NEAREST)
+    small = _regions(cv2.resize(mask, (_WORK, _WORK), interpolation=cv2.INTER_NEAREST))
     values = np.unique(small)
     if values.size < 2:
         return None
     void = values.size > 2 and values[-1] == 255
     regions = values[:-1] if void else values
-    if regions.size > _MANY_CLASSES:  # instances: the outline of their union says as much
-        small, regions, void = (small != values[0]).astype(np.uint8), np.array([0, 1]), False
     if regions.size == 2 and not void:
         regions = regions[1:]
     field = np.zeros((_WORK, _WORK, 3), np.float32)
@@ -92,6 +90,20 @@ def mask_outline(mask: np.ndarray) -> Outline | None:
         strength = np.sqrt(energy)
         field += np.stack([strength, cosine / (strength + 1e-9), sine / (strength + 1e-9)], axis=-1)
     return _outline(cv2.resize(field, (GRID, GRID), interpolation=cv2.INTER_AREA))
+
+
+def _regions(mask: np.ndarray) -> np.ndarray:
+    """The mask itself if it holds ids of a few classes; else what is foreground in soft, smoothed or instance masks."""
+    values, counts = np.unique(mask, return_counts=True)
+    if mask.dtype.kind == "f" and (values != np.rint(values)).any():
+        return (mask > (values[0] + values[-1]) / 2).astype(np.uint8)
+    if values.size <= _MANY_CLASSES:
+        return mask
+    order = counts.argsort()[::-1]
+    _, second, third = counts[order[:3]]
+    if second >= 4 * third:  # two levels and fuzz between them
+        return (mask > (float(values[order[0]]) + float(values[order[1]])) / 2).astype(np.uint8)
+    return (mask != values[order[0]]).astype(np.uint8)  # numbered objects: the outline of their union says as much
 
 
 def _outline(field: Field) -> Outline | None:
@@ -151,11 +163,11 @@ def turned(outline: Outline, name: str) -> Outline:
     swap, columns, rows = DIHEDRAL[name]
     field = outline.field
     if swap:
-        field = field.transpose(1, 0, 2) * np.float32([1, -1, 1])
+        field = field.transpose(1, 0, 2) * np.array([1, -1, 1], np.float32)
     if columns:
-        field = field[:, ::-1] * np.float32([1, 1, -1])
+        field = field[:, ::-1] * np.array([1, 1, -1], np.float32)
     if rows:
-        field = field[::-1] * np.float32([1, 1, -1])
+        field = field[::-1] * np.array([1, 1, -1], np.float32)
     moved = _outline(np.ascontiguousarray(field))
     assert moved is not None  # a turned outline has as many cells as before
     return moved

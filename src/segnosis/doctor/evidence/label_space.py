@@ -56,20 +56,17 @@ def measure(
         ignore |= {float(stated)} if stated is not None else set()
     elif spec is not None and spec.ignore_class is not None:
         ignore.add(float(spec.ignore_class))
-    for said_by, count in (
+    told = (
         ("num_classes", max(2, num_classes) if num_classes else None),
         ("class_names", len(class_names) if class_names else None),
         ("head", max(2, channels) if channels else None),
         ("data set", spec.num_classes if spec else None),
-    ):
-        if count:
-            break
-    else:
-        said_by = ""
+    )
+    said_by, count = next(((who, number) for who, number in told if number), ("", None))
     loss_name = head.loss_name.lower() if head is not None and head.loss is not None else ""
     activations = [step.does for step in getattr(head, "activations", ())]
     return LabelSpace(
-        num_classes=count or None,
+        num_classes=count,
         said_by=said_by,
         channels=channels,
         ignore=frozenset(ignore),

@@ -139,7 +139,7 @@ class Scan:
         plane, layout = as_plane(pair.mask)
         plane = plane_of(plane) if layout == "stack" else plane
         if plane.ndim == 3:  # a colour picture: any change of colour is an outline
-            plane = plane[..., :3].astype(np.float32) @ np.float32([1, 2, 4])
+            plane = plane[..., :3].astype(np.float32) @ np.array([1, 2, 4], np.float32)
         if plane.size == 0 or min(pair.image.shape[:2]) < 8:
             return
         outline = mask_outline(plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype(np.float32))

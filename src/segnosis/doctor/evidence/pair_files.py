@@ -86,7 +86,7 @@ class Scan:
         self._pairs += 1
         image, mask = pair.image.shape[:2], pair.mask.shape[:2]
         if len(self._sizes) < 1000:
-            self._sizes.add(image)  # type: ignore[arg-type]
+            self._sizes.add(image)
         if image == mask:
             return
         self._other += 1
@@ -95,7 +95,7 @@ class Scan:
         elif 0 not in mask and abs(image[0] / mask[0] - image[1] / mask[1]) < 0.02 * image[0] / mask[0]:
             self._scaled.add(place(pair))
         if len(self._others) < 16 * MOST_NAMED:
-            self._others.append(OtherSize(place(pair), place(pair, "image"), image, mask))  # type: ignore[arg-type]
+            self._others.append(OtherSize(place(pair), place(pair, "image"), image, mask))
 
     def _compare_names(self, pair: Pair, image_file: Path, mask_file: Path) -> None:
         image, mask = stem(image_file), stem(mask_file)

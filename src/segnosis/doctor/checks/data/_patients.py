@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def scenes(count: int = 12, size: int = 64, seed: int = 0) -> tuple[np.ndarray, 
     return np.array(images, np.float32), np.array(masks)
 
 
-def pairs(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], splits: Sequence[str] | None = None) -> list[Pair]:
+def pairs(images: Iterable[np.ndarray], masks: Iterable[np.ndarray], splits: Sequence[str] | None = None) -> list[Pair]:
     """Pairs named `scene 0`, `scene 1`, …"""
     return [
         Pair(image, mask, id=f"scene {k}", group=f"scene {k}", split=splits[k] if splits else None)

@@ -38,6 +38,7 @@ def check(
     proven_gain: float = 0.4,
     suspected_gain: float = 0.25,
     most_own: float = 0.5,
+    least_exchanged: float = 0.6,
     most_moved: float = 0.5,
     above_shuffled: float = 0.95,
     fewest: int = 30,
@@ -67,7 +68,11 @@ def check(
     if agreement is None or agreement.compared < 8:
         return Healthy(measured)
     is_moved = max((agreement.moves or {}).values(), default=0.0) >= most_moved
-    rings = [ring for ring in agreement.exchanges if ring.gain >= suspected_gain and ring.own <= most_own]
+    rings = [
+        ring
+        for ring in agreement.exchanges
+        if ring.gain >= suspected_gain and ring.own <= most_own and ring.exchanged >= least_exchanged
+    ]
     if rings and not is_moved:
         wrong = sum(len(ring.masks) for ring in rings)
         first = rings[0]

@@ -3,7 +3,8 @@
 ## What it looks for
 Masks of another height or width than their image. Masks whose outlines fit the edges of the image clearly better
 when transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin,
-in one. Symmetric scenes gain nothing by a flip and stay silent.
+in one. A mask that fits by chance is told by the spread of chance: a single one must stand 4 of its standard
+deviations above. Symmetric scenes gain nothing by a flip and stay silent.
 
 ## Why the model does not learn
 The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like,
@@ -47,6 +48,8 @@ def check(
     suspected_gain: float = 0.3,
     shift_gain: float = 0.7,
     proven_shift_gain: float = 0.9,
+    suspected_noise: float = 2.5,
+    proven_noise: float = 4.0,
     most_own: float = 0.5,
 ) -> Verdict:
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
@@ -96,10 +99,13 @@ def check(
             fix=_mend(spoken),
             where=tuple(item.where for item in named[:20]),
         )
+    noise = agreement.spread / agreement.unit
     single = [
         item
         for item in agreement.misplaced
-        if item.own <= most_own and item.gain >= _least(item, suspected_gain, shift_gain)
+        if item.own <= most_own
+        and item.gain >= _least(item, suspected_gain, shift_gain)
+        and item.own + item.gain >= suspected_noise * noise
     ]
     if single:
         worst = single[0]
@@ -110,7 +116,10 @@ def check(
             measured=measured,
             fix=_mend(worst.move),
             where=tuple(item.where for item in single[:20]),
-            level="proven" if worst.gain >= _least(worst, proven_gain, proven_shift_gain) else "suspected",
+            level="proven"
+            if worst.gain >= _least(worst, proven_gain, proven_shift_gain)
+            and worst.own + worst.gain >= proven_noise * noise
+            else "suspected",
         )
     return Healthy(measured)
 

@@ -49,11 +49,8 @@ def check(
         return _as_stored(label_census, spec, label_space, excerpt)
     if target_census is None:
         return NotApplicable("no masks were given whose values have a known meaning")
-    if (
-        target_census.form == "colour"
-        or (label_space.channels == 1
-        and target_census.form == "ids"
-        and target_census.distinct > 2)
+    if target_census.form == "colour" or (
+        label_space.channels == 1 and target_census.form == "ids" and target_census.distinct > 2
     ):
         return NotApplicable("the targets are no class ids")
     if target_census.samples < min(enough, num_samples or enough):

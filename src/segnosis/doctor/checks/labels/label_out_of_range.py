@@ -167,7 +167,10 @@ def _remap(values: list[float], limit: int) -> str:
     if len(ids) <= limit:
         pairs = ", ".join(f"{value}: {k}" for k, value in enumerate(ids[:12]))
         return f"`mask = np.searchsorted({ids[:12]}, mask)`, which maps {{{pairs}}}"
-    return f"Give the head a channel for every value, `num_classes={max(ids) + 1}`, or map the values above {limit - 1} to `ignore_class`"
+    return (
+        f"Give the head a channel for every value, `num_classes={max(ids) + 1}`, or map the values above {limit - 1} "
+        "to `ignore_class`"
+    )
 
 
 def _list(values: Mapping[float, ValueCount]) -> str:

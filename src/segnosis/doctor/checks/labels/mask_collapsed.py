@@ -63,18 +63,18 @@ def check(
             fix='`mask = (mask > 0).astype("int32")` after one division, or leave the second one out',
             where=tuple(seen.fractional.where[:5]),
         )
-    if target_census is not None and label_census is not None and len(seen.values) == 1 and raw >= 2:
-        if (1 - full) ** target_census.samples < chance:
-            return Finding(
-                says=f"The stored masks hold {raw} values, {full:.0%} of them two or more; all "
-                f"{target_census.samples} masks after the pipeline "
-                f"hold nothing but {next(iter(seen.values)):g}.",
-                measured=measured,
-                fix="Find the step that flattens them: print `np.unique(mask)` before and after each; convert to "
-                "integers after scaling, "
-                'not before: `(mask > 127).astype("int32")`',
-                where=("batch 0",),
-            )
+    flattened = target_census is not None and len(seen.values) == 1 and raw >= 2
+    if flattened and target_census is not None and (1 - full) ** target_census.samples < chance:
+        return Finding(
+            says=f"The stored masks hold {raw} values, {full:.0%} of them two or more; all "
+            f"{target_census.samples} masks after the pipeline "
+            f"hold nothing but {next(iter(seen.values)):g}.",
+            measured=measured,
+            fix="Find the step that flattens them: print `np.unique(mask)` before and after each; convert to "
+            "integers after scaling, "
+            'not before: `(mask > 127).astype("int32")`',
+            where=("batch 0",),
+        )
     return Healthy(measured)
 
 

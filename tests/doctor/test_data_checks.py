@@ -1,0 +1,283 @@
+"""Checks of data and labels on arrays: what must be found, and what must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.core.sample import Pair
+from segnosis.doctor.case import Batch, Case
+from segnosis.doctor.check import all_checks
+from segnosis.doctor.checks.data._patients import SPEC, batches, pairs, scenes
+from segnosis.doctor.evidence import label_census, pair_agreement
+from segnosis.doctor.evidence._mask_look import look
+from segnosis.doctor.evidence.pair_files import stem
+from segnosis.doctor.examine import examine
+from segnosis.doctor.verdict import Finding
+
+CHECKS = [
+    check for check in all_checks() if check.code[:3] in ("DAT", "LAB") and check.code not in ("LAB002", "LAB007")
+]
+IDS = replace(SPEC, class_names=("background", "a", "b", "c"), values={0: 0, 1: 1, 2: 2, 3: 3})
+
+
+def findings(case: Case) -> dict[str, Finding]:
+    return {finding.code: finding for finding in examine(case, checks=CHECKS).findings}
+
+
+def classes(count: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scenes whose blobs have the ids 1, 2 and 3 by their place."""
+    images, masks = scenes(count, seed=seed)
+    ids = 1 + (np.arange(64) // 22)[None, None, :]
+    return images, (masks * ids).astype(np.uint8)
+
+
+def test_a_ring_of_three_masks_is_found_with_its_files() -> None:
+    images, masks = scenes(20, seed=3)
+    order = np.arange(20)
+    order[[2, 9, 14]] = 9, 14, 2
+    found = findings(Case(pairs=pairs(images, masks[order]), spec=SPEC))
+    assert found["DAT001"].level == "proven"
+    assert set(found["DAT001"].where) == {"scene 2", "scene 9", "scene 14"}
+
+
+def test_two_lists_shifted_against_each_other_are_found_whole() -> None:
+    images, masks = scenes(32, seed=4)
+    found = findings(Case(pairs=pairs(images, np.roll(masks, 1, axis=0)), spec=SPEC))
+    assert found["DAT001"].level == "proven" and len(found["DAT001"].where) == 20
+
+
+def test_a_wrong_pair_after_the_pipeline_counts_and_not_the_right_one_before() -> None:
+    images, masks = scenes(32, seed=4)
+    case = Case(pairs=pairs(images, masks), batches=batches(images, np.roll(masks, 1, axis=0)), num_classes=2)
+    assert findings(case)["DAT001"].certain
+
+
+def test_names_prove_what_pixels_cannot() -> None:
+    blank = np.zeros((16, 16), np.uint8)
+    masks = [2, 1, 3]
+    case = Case(
+        pairs=[
+            Pair(blank, blank, f"{k}", f"{k}", Path(f"images/img_{k}.jpg"), Path(f"masks/img_{m}_mask.png"))
+            for k, m in zip([1, 2, 3], masks, strict=True)
+        ]
+    )
+    found = findings(case)["DAT001"]
+    assert found.level == "proven" and "masks/img_2_mask.png" in found.where[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [("ISIC_0012.jpg", "ISIC_0012_segmentation.png"), ("img-7.tif", "7_label.tif"), ("a b (1).png", "a_b_1_gt.png")],
+)
+def test_common_ways_to_name_a_mask_are_the_same_stem(image: str, mask: str) -> None:
+    assert stem(Path(image)) == stem(Path(mask))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_one_flipped_mask_is_found(axis: int) -> None:
+    images, masks = scenes(20, seed=5)
+    masks[6] = np.flip(masks[6], axis)
+    assert findings(Case(pairs=pairs(images, masks), spec=SPEC))["DAT002"].where[0] == "scene 6"
+
+
+def test_a_constant_shift_is_measured() -> None:
+    images, masks = scenes(16, seed=6)
+    found = findings(Case(pairs=pairs(images, np.roll(masks, 5, axis=2)), spec=SPEC))["DAT002"]
+    assert found.level == "proven" and "-5)" in found.fix
+
+
+def test_two_masks_with_each_others_size_are_an_exchange() -> None:
+    images, masks = scenes(8)
+    small = [
+        (image[:40], mask[:40]) if k == 2 else (image, mask)
+        for k, (image, mask) in enumerate(zip(images, masks, strict=True))
+    ]
+    swapped = pairs([image for image, _ in small], [small[{2: 5, 5: 2}.get(k, k)][1] for k in range(8)])
+    diagnosis = examine(Case(pairs=swapped, spec=SPEC), checks=CHECKS)
+    assert diagnosis.cause is not None and diagnosis.cause.code == "DAT001"
+    assert set(diagnosis.cause.where) == {"scene 2", "scene 5"} and "DAT002" in diagnosis.folded
+
+
+def test_nothing_is_said_of_noise_beyond_a_suspicion() -> None:
+    noise = np.random.default_rng(0)
+    _, masks = scenes(40, size=48)
+    case = Case(pairs=pairs(noise.normal(size=masks.shape).astype("float32"), masks), spec=SPEC)
+    assert not [finding for finding in findings(case).values() if finding.certain]
+
+
+def test_a_swap_is_found_beyond_the_number_of_kept_pairs() -> None:
+    images, masks = scenes(60, size=32, seed=7)
+    masks[[50, 55]] = masks[[55, 50]]
+    scan = pair_agreement.Scan()
+    kept, suspects = pair_agreement.KEPT, pair_agreement.SUSPECTS
+    try:
+        pair_agreement.KEPT, pair_agreement.SUSPECTS = 16, 8
+        for pair in pairs(images, masks):
+            scan.add(pair)
+        result = scan.result()
+    finally:
+        pair_agreement.KEPT, pair_agreement.SUSPECTS = kept, suspects
+    assert result.compared <= 24
+    assert set(result.exchanges[0].masks) == {"scene 50", "scene 55"}
+
+
+@pytest.mark.parametrize("value", [-2, 4, 77])
+def test_an_id_beyond_the_head_is_found(value: int) -> None:
+    images, masks = classes()
+    masks = masks.astype("int32")
+    masks[3, 10:14, 10:14] = value
+    assert findings(Case(batches=batches(images, masks), num_classes=4))["LAB001"].certain
+
+
+@pytest.mark.parametrize("void", [255, -1])
+def test_void_is_left_to_the_check_of_void(void: int) -> None:
+    images, masks = classes()
+    masks = masks.astype("int32")
+    masks[:, :2] = void
+    assert "LAB001" not in findings(Case(batches=batches(images, masks), num_classes=4))
+
+
+def test_pixels_of_weight_0_do_not_count() -> None:
+    images, masks = classes(8)
+    masks = masks.astype("int32")
+    masks[:, :4] = 9
+    case = Case(batches=[Batch(images[..., None], masks, (masks != 9).astype("float32"))], num_classes=4)
+    assert "LAB001" not in findings(case)
+
+
+def test_a_stray_value_of_one_file_is_found() -> None:
+    images, masks = classes()
+    masks[7, 20:23, 20:23] = 9
+    assert findings(Case(pairs=pairs(images, masks), spec=IDS))["LAB001"].where == ("scene 7",)
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        (lambda y: (y * 255).astype("float32"), "LAB003"),
+        (lambda y: ((y - 0.2) / 0.4).astype("float32"), "LAB003"),
+        (lambda y: (y / 255 / 255).astype("float32"), "LAB004"),
+        (lambda y: (y / 255).astype("int32"), "DAT003"),
+        (lambda y: np.repeat(y[..., None] * 255, 3, -1), "LAB006"),
+    ],
+)
+def test_scaling_faults_of_a_binary_target(target: Any, code: str) -> None:
+    images, masks = scenes(8)
+    diagnosis = examine(Case(batches=batches(images, target(masks)), num_classes=1), checks=CHECKS)
+    assert diagnosis.cause is not None and diagnosis.cause.code == code
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        lambda y: y,
+        lambda y: y[..., None].astype("float32"),
+        lambda y: cv2.GaussianBlur(y.astype("float32").transpose(1, 2, 0), (0, 0), 1).transpose(2, 0, 1),
+        lambda y: y.reshape(len(y), -1),
+        lambda y: y.astype(bool),
+    ],
+)
+def test_right_binary_targets_in_other_forms(target: Any) -> None:
+    images, masks = scenes(8)
+    assert not findings(Case(batches=batches(images, target(masks)), num_classes=1))
+
+
+def test_one_hot_and_multilabel_targets_are_right() -> None:
+    images, masks = classes(8)
+    one_hot = np.eye(4, dtype="float32")[masks]
+    labels = np.stack([masks == 1, masks >= 1, masks == 3], -1).astype("float32")
+    assert not findings(Case(batches=batches(images, one_hot), num_classes=4))
+    assert not findings(Case(batches=batches(images, labels)))
+
+
+def test_a_scaled_one_hot_target_is_found() -> None:
+    images, masks = classes(8)
+    assert "LAB003" in findings(Case(batches=batches(images, np.eye(4, dtype="float32")[masks] * 255), num_classes=4))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "resized"])
+def test_one_smoothed_mask_among_clean_ones_is_found(kind: str) -> None:
+    images, masks = scenes(12)
+    masks = masks * np.uint8(255)
+    if kind == "jpeg":
+        masks[4] = cv2.imdecode(cv2.imencode(".jpg", masks[4])[1], cv2.IMREAD_UNCHANGED)
+    else:
+        masks[4] = cv2.resize(cv2.resize(masks[4], (45, 45)), (64, 64))
+    spec = replace(SPEC, values={0: 0, 255: 1})
+    assert findings(Case(pairs=pairs(images, masks), spec=spec))["LAB005"].where == ("scene 4",)
+
+
+def test_thin_nested_organs_are_no_interpolation() -> None:
+    mask = np.zeros((96, 96), np.uint8)
+    for radius, class_id in ((22, 2), (20, 3)):  # a ring of class 2, two pixels wide, around class 3
+        cv2.circle(mask, (48, 48), radius, class_id, -1)
+    cv2.circle(mask, (20, 20), 9, 2, -1)
+    assert look(mask).fuzz == 0
+    scan = label_census.Scan()
+    scan.add(Pair(None, mask, "a", "a"))
+    assert not scan.result().ridged
+
+
+def test_an_instance_mask_is_no_interpolation() -> None:
+    mask = np.zeros((128, 128), np.uint16)
+    for k, (y, x) in enumerate(np.random.default_rng(0).integers(4, 120, (60, 2)), start=1):
+        mask[y : y + 5, x : x + 5] = k
+    assert look(mask).fuzz == 0
+
+
+def test_a_bilinear_resize_of_ids_is_told_from_the_stored_masks() -> None:
+    images, masks = classes(8)
+    masks = masks * np.uint8(2) * (masks != 2)
+    smooth = np.stack([cv2.resize(m.astype("float32"), (128, 128)) for m in masks]).astype("int32")
+    large = np.stack([cv2.resize(image, (128, 128)) for image in images])
+    case = Case(pairs=pairs(images, masks), batches=batches(large, smooth), num_classes=7)
+    assert findings(case)["LAB005"].level == "proven"
+
+
+def test_a_named_class_without_a_pixel_is_told() -> None:
+    images, masks = classes(12)
+    masks[masks == 2] = 0
+    found = findings(Case(pairs=pairs(images, masks), spec=IDS))["LAB008"]
+    assert found.where == ("2 (b)",) and found.certain
+
+
+def test_many_absent_classes_are_a_note_of_an_excerpt() -> None:
+    images, masks = classes(12)
+    spec = DatasetSpec("voc", "", tuple(f"c{k}" for k in range(21)), 3, values={k: k for k in range(21)})
+    assert findings(Case(pairs=pairs(images, masks), spec=spec))["LAB008"].severity == "note"
+
+
+def test_a_patient_in_both_splits_is_named() -> None:
+    images, masks = scenes(12)
+    rows = [replace(pair, group=f"patient {k // 2}") for k, pair in enumerate(pairs(images, masks))]
+    splits = {"train": [pair.id for pair in rows[:7]], "val": [pair.id for pair in rows[7:]]}
+    found = findings(Case(pairs=rows, spec=replace(SPEC, group_by="patient"), splits=splits))["DAT005"]
+    assert found.level == "proven" and found.where[0] == "patient 3"
+
+
+def test_groups_told_by_the_user_prove_a_leak() -> None:
+    assert findings(Case(groups=(["a", "b"], ["b", "c"])))["DAT005"].where == ("b",)
+
+
+def test_blank_tiles_in_both_splits_are_no_leak() -> None:
+    images, masks = scenes(40, size=32)
+    images[[1, 35]], masks[[1, 35]] = 0, 0
+    assert not findings(Case(pairs=pairs(images, masks, splits=["train"] * 30 + ["val"] * 10), spec=SPEC))
+
+
+def test_the_same_image_for_every_sample_is_found() -> None:
+    images, masks = scenes(8)
+    assert findings(Case(batches=batches(images[[0] * 8], masks), num_classes=2))["DAT004"].certain
+
+
+def test_legitimate_negatives_are_left_alone() -> None:
+    images, masks = scenes(40, size=32)
+    masks[1:38] = 0
+    assert not findings(Case(pairs=pairs(images, masks), spec=SPEC))
