@@ -1,0 +1,75 @@
+"""Right losses as people write them: Keras' own, a closure, a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+VOID = 255
+
+
+def _parts(y_true: Any, y_pred: Any, target: str, num_classes: int, logits: bool) -> tuple[Any, Any, Any]:
+    """One-hot truth, probabilities, and which pixels count."""
+    if target == "binary":
+        y_true = ops.cast(y_true, "float32")
+        return y_true, ops.sigmoid(y_pred) if logits else y_pred, ops.ones_like(y_true)
+    p = ops.softmax(y_pred, axis=-1) if logits else y_pred
+    if target == "one-hot":
+        truth = ops.cast(y_true, "float32")
+        return truth, p, ops.sum(truth, axis=-1, keepdims=True)
+    ids = ops.cast(y_true, "int32")
+    valid = ids != VOID
+    truth = ops.one_hot(ops.where(valid, ids, 0), num_classes)
+    return truth, p, ops.expand_dims(ops.cast(valid, "float32"), -1)
+
+
+def closure(target: str, num_classes: int, logits: bool, smooth: float = 1.0) -> Any:
+    """Dice over the batch and cross-entropy, added."""
+
+    def dice_and_entropy(y_true: Any, y_pred: Any) -> Any:
+        truth, p, valid = _parts(y_true, y_pred, target, num_classes, logits)
+        axes = (0, 1, 2)
+        overlap = ops.sum(truth * p * valid, axis=axes)
+        dice = (2 * overlap + smooth) / (ops.sum((truth + p) * valid, axis=axes) + smooth)
+        p = ops.clip(p, 1e-6, 1 - 1e-6)
+        entropy = -truth * ops.log(p) - ((1 - truth) * ops.log(1 - p) if target == "binary" else 0.0)
+        pixels = ops.maximum(ops.sum(valid), 1.0)
+        return 1 - ops.mean(dice) + ops.sum(entropy * valid) / pixels
+
+    return dice_and_entropy
+
+
+class Focal(keras.losses.Loss):
+    """Focal loss, the mean over pixels that count."""
+
+    def __init__(self, target: str, num_classes: int, logits: bool, gamma: float = 2.0) -> None:
+        super().__init__(name="my_focal")
+        self.settings, self.gamma = (target, num_classes, logits), gamma
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        truth, p, valid = _parts(y_true, y_pred, *self.settings)
+        p = ops.clip(p, 1e-6, 1 - 1e-6)
+        value = truth * (1 - p) ** self.gamma * -ops.log(p)
+        if self.settings[0] == "binary":
+            value += (1 - truth) * p**self.gamma * -ops.log(1 - p)
+        return ops.sum(value * valid) / ops.maximum(ops.sum(valid), 1.0)
+
+
+def stock(target: str, num_classes: int, logits: bool, has_void: bool) -> Any:
+    """Keras' own cross-entropy for this target."""
+    if target == "binary":
+        return keras.losses.BinaryCrossentropy(from_logits=logits)
+    if target == "one-hot":
+        return keras.losses.CategoricalCrossentropy(from_logits=logits)
+    ignored = VOID if has_void else None
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=logits, ignore_class=ignored)
+
+
+def make(kind: str, target: str, num_classes: int, logits: bool, has_void: bool) -> Any:
+    if kind == "keras":
+        return stock(target, num_classes, logits, has_void)
+    if kind == "closure":
+        return closure(target, num_classes, logits)
+    return Focal(target, num_classes, logits)

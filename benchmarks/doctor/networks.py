@@ -1,0 +1,161 @@
+"""Small networks in the styles people write them: functional, Sequential, subclassed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import layers
+
+
+@dataclass
+class Look:
+    """What may differ within one architecture.
+
+    Attributes:
+        filters: Of the first level.
+        normalization: `None`, `"batch"` or `"group"`.
+        activation: Of hidden convolutions.
+        initializer: Of all kernels.
+        l2: Weight decay of all kernels.
+        momentum: Of batch normalization.
+        dropout: After each block.
+        first: Layers between the input and the first convolution.
+        after: Layers behind the head.
+        activation_of_head: As the head's `activation=`.
+        bias_of_head: Initializer of the head's bias.
+        dtype_of_head: Its dtype policy.
+    """
+
+    filters: int = 8
+    normalization: str | None = "batch"
+    activation: str | None = "relu"
+    initializer: Any = "he_normal"
+    l2: float = 0.0
+    momentum: float = 0.9
+    dropout: float = 0.0
+    first: list[layers.Layer] = field(default_factory=list)
+    after: list[layers.Layer] = field(default_factory=list)
+    activation_of_head: Any = None
+    bias_of_head: Any = "zeros"
+    dtype_of_head: Any = None
+
+    def convolution(self, filters: int, size: int = 3, **settings: Any) -> layers.Layer:
+        decay = keras.regularizers.L2(self.l2) if self.l2 else None
+        shared = {"kernel_initializer": self.initializer, "kernel_regularizer": decay, "padding": "same"}
+        return layers.Conv2D(filters, size, **{**shared, **settings})
+
+    def block(self, filters: int, **settings: Any) -> list[layers.Layer]:
+        """Convolution, normalization, activation, dropout."""
+        found = [self.convolution(filters, use_bias=self.normalization is None, **settings)]
+        if self.normalization == "batch":
+            found.append(layers.BatchNormalization(momentum=self.momentum))
+        elif self.normalization == "group":
+            found.append(layers.GroupNormalization(4))
+        found.append(layers.Activation(self.activation))
+        return [*found, layers.Dropout(self.dropout)] if self.dropout else found
+
+    def head(self, channels: int) -> list[layers.Layer]:
+        settings = {"activation": self.activation_of_head, "bias_initializer": self.bias_of_head, "name": "head"}
+        if self.dtype_of_head is not None:
+            settings["dtype"] = self.dtype_of_head
+        return [self.convolution(channels, 1, **settings), *self.after]
+
+
+def _through(x: Any, chain: list[layers.Layer]) -> Any:
+    for layer in chain:
+        x = layer(x)
+    return x
+
+
+def unet(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    image = keras.Input(shape)
+    x, skips = _through(image, look.first), []
+    for level in range(2):
+        x = _through(x, look.block(look.filters * 2**level) + look.block(look.filters * 2**level))
+        skips.append(x)
+        x = layers.MaxPooling2D()(x)
+    x = _through(x, look.block(look.filters * 4))
+    for level in (1, 0):
+        x = layers.Concatenate()([layers.UpSampling2D()(x), skips[level]])
+        x = _through(x, look.block(look.filters * 2**level))
+    return keras.Model(image, _through(x, look.head(channels)), name="unet")
+
+
+def unet_plus_plus(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    image = keras.Input(shape)
+    x: dict[tuple[int, int], Any] = {}
+    below = _through(image, look.first)
+    for depth in range(3):
+        x[depth, 0] = _through(
+            below if depth == 0 else layers.MaxPooling2D()(below), look.block(look.filters * 2**depth)
+        )
+        below = x[depth, 0]
+    for column in (1, 2):
+        for depth in range(3 - column):
+            raised = look.convolution(look.filters * 2**depth, 2)(layers.UpSampling2D()(x[depth + 1, column - 1]))
+            joined = layers.Concatenate()([raised, *(x[depth, earlier] for earlier in range(column))])
+            x[depth, column] = _through(joined, look.block(look.filters * 2**depth))
+    return keras.Model(image, _through(x[0, 2], look.head(channels)), name="nested_unet")
+
+
+def deeplab(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    image = keras.Input(shape)
+    x = _through(_through(image, look.first), look.block(look.filters))
+    low = x
+    for level in (1, 2):
+        x = layers.SeparableConv2D(look.filters * 2**level, 3, strides=2, padding="same", use_bias=False)(x)
+        x = _through(x, look.block(look.filters * 2**level))
+    branches = [_through(x, look.block(look.filters * 2, dilation_rate=rate)) for rate in (1, 2, 4)]
+    pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    pooled = look.convolution(look.filters * 2, 1, activation="relu")(pooled)
+    pooled = layers.UpSampling2D((x.shape[1], x.shape[2]), interpolation="bilinear")(pooled)
+    x = _through(layers.Concatenate()([*branches, pooled]), look.block(look.filters * 2))
+    x = layers.Concatenate()([layers.UpSampling2D(4, interpolation="bilinear")(x), low])
+    x = _through(x, look.block(look.filters * 2))
+    return keras.Model(image, _through(x, look.head(channels)), name="deeplab")
+
+
+def chain(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    inner = [*look.block(look.filters), *look.block(look.filters * 2, strides=2)]
+    inner += [*look.block(look.filters * 2, dilation_rate=2), layers.UpSampling2D(), *look.block(look.filters)]
+    return keras.Sequential([keras.Input(shape), *look.first, *inner, *look.head(channels)], name="chain")
+
+
+class SubclassedUNet(keras.Model):
+    """The same U-Net with its layers as attributes and a `call`."""
+
+    def __init__(self, channels: int, look: Look) -> None:
+        super().__init__(name="my_unet")
+        self.first = list(look.first)
+        self.down = [look.block(look.filters), look.block(look.filters * 2)]
+        self.middle = look.block(look.filters * 4)
+        self.up = [look.block(look.filters), look.block(look.filters * 2)]
+        self.pool, self.grow, self.join = layers.MaxPooling2D(), layers.UpSampling2D(), layers.Concatenate()
+        self.ending = look.head(channels)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        def run(chain: list[layers.Layer], x: Any) -> Any:
+            for layer in chain:
+                takes = isinstance(layer, layers.BatchNormalization | layers.Dropout)
+                x = layer(x, training=training) if takes else layer(x)
+            return x
+
+        skips = []
+        x = run(self.first, x)
+        for block in self.down:
+            x = run(block, x)
+            skips.append(x)
+            x = self.pool(x)
+        x = run(self.middle, x)
+        for level in (1, 0):
+            x = run(self.up[level], self.join([self.grow(x), skips[level]]))
+        return run(self.ending, x)
+
+
+def subclassed(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    return SubclassedUNet(channels, look)
+
+
+NETWORKS = {"unet": unet, "unet++": unet_plus_plus, "deeplab": deeplab, "chain": chain, "subclassed": subclassed}
