@@ -54,7 +54,7 @@ def load_weights(model: keras.Model, path: str | Path, *, format: str | None = N
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.save_weights(f"{folder}/mine.weights.h5")
         ...     print(sg.models.load_weights(model, f"{folder}/mine.weights.h5"))
-        Loaded 38 tensors, 2,494 weights, from mine.weights.h5 (keras_hdf5).
+        Loaded 32 tensors, 1,758 weights, from mine.weights.h5 (keras_hdf5).
     """
     path = Path(path)
     units = discovery.units(__name__)
