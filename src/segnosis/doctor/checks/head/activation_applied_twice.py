@@ -19,6 +19,7 @@ Drop one of the two: `from_logits=False` in the loss, or no activation in the la
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.encodings import Encoding
@@ -184,6 +185,16 @@ def sick() -> Case:
         loss=keras.losses.SparseCategoricalCrossentropy(),
         batches=squares(),
     )
+
+
+def sick_by_its_loss() -> Case:
+    def entropy_of_logits(y_true: Any, y_pred: Any) -> Any:
+        import keras
+
+        return keras.ops.mean(keras.ops.softplus(y_pred) - y_true * y_pred)
+
+    batches = squares("binary", num_classes=2)
+    return Case(model=segmenter(1, "sigmoid"), loss=entropy_of_logits, batches=batches)
 
 
 def healthy() -> Case:

@@ -137,6 +137,13 @@ def sick() -> Case:
     )
 
 
+def sick_of_several_classes() -> Case:
+    import keras
+
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    return Case(model=segmenter(3, "relu"), loss=loss, batches=squares("one-hot"))
+
+
 def healthy() -> Case:
     import keras
 

@@ -67,8 +67,8 @@ def check(
             "void_share": void.share,
             "thin_or_at_the_edge": void.border,
             "ignore_class": _ignored(head),
-            "loss": value,
-            "gradient_share_at_void": at_void,
+            "loss": value if value is None or np.isfinite(value) else "not finite",
+            "gradient_share_at_void": at_void if at_void is None or np.isfinite(at_void) else "not finite",
             "loss_raised": slope.raised if slope is not None else None,
         }
         if _ignored(head) == void.value or _weighted_out(encoding, void.value):

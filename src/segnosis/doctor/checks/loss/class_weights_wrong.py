@@ -71,7 +71,9 @@ def check(
             )
         probe = (perfect_prediction or {}).get(head.name)
         weights = _weights(encoding, probe)
-        measured["pixel_weights"] = {str(i): float(value) for i, value in enumerate(weights)}
+        measured["pixel_weights"] = {
+            str(i): float(value) if np.isfinite(value) else str(value) for i, value in enumerate(weights)
+        }
         broken = [i for i, value in enumerate(weights) if not np.isfinite(value)]
         if broken and _finite_otherwise(probe, encoding):
             return Finding(

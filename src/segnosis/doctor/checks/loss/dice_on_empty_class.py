@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
@@ -47,8 +49,8 @@ def check(
             "loss": head.loss_name,
             "images_without_foreground": empty,
             "gradient_0_on_them": loss.blind_on_empty,
-            "loss_there_without_false_positives": loss.empty_perfect,
-            "loss_there_with_0.1%_everywhere": loss.empty_nearly,
+            "loss_there_without_false_positives": _plain(loss.empty_perfect),
+            "loss_there_with_0.1%_everywhere": _plain(loss.empty_nearly),
         }
         if not loss.blind_on_empty or loss.zero_gradient or empty < min_empty or empty == 1.0:
             continue
@@ -65,6 +67,10 @@ def check(
             severity="warning",
         )
     return Healthy(measured) if measured else NotApplicable("no loss could be asked about a known prediction")
+
+
+def _plain(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _dice(axes: tuple[int, ...]) -> Any:

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.gradients import Gradients
 from segnosis.doctor.evidence.heads import Head
@@ -41,7 +43,7 @@ def check(
 ) -> Verdict:
     if not loss_gradients:
         return NotApplicable("no output has both a loss and a target")
-    norm = gradients.data_norm if gradients is not None else None
+    norm = gradients.data_norm if gradients is not None and np.isfinite(gradients.data_norm) else None
     measured: dict[str, float | str | None] = {"gradient_norm": norm}
     for head in heads:
         slope = loss_gradients.get(head.name)
@@ -53,8 +55,8 @@ def check(
         measured = {
             "head": head.name,
             "loss": head.loss_name,
-            "value": slope.values[0],
-            "largest_gradient_at_output": largest,
+            "value": slope.values[0] if np.isfinite(slope.values[0]) else None,
+            "largest_gradient_at_output": largest if np.isfinite(largest) else None,
             "gradient_norm": norm,
         }
         changes = known is not None and known.range > min_change

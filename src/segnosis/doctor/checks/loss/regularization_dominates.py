@@ -15,6 +15,8 @@ Watch a metric of overlap, not the loss.
 
 from __future__ import annotations
 
+import math
+
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.gradients import Gradients
 from segnosis.doctor.evidence.loss_parts import LossParts
@@ -33,8 +35,10 @@ def check(
 ) -> Verdict:
     if loss_parts.data is None or loss_parts.share is None:
         return NotApplicable("the data term of the loss could not be computed")
+    if not math.isfinite(loss_parts.data + loss_parts.penalty):
+        return NotApplicable("the loss is not finite")
     pull = None
-    if gradients is not None and gradients.data_norm > 0:
+    if gradients is not None and gradients.finite and gradients.data_norm > 0:
         pull = gradients.penalty_norm / gradients.data_norm
     measured: dict[str, float | str | None] = {
         "data_loss": loss_parts.data,
@@ -73,8 +77,6 @@ def check(
 
 
 def _fix(parts: LossParts, max_share: float) -> str:
-    import math
-
     used = next(iter(sorted(set(parts.regularized.values()))), None)
     if used is None or "=" not in used:
         return "Divide what `add_loss` adds by its size, so that it stays below the data term."

@@ -50,7 +50,7 @@ def check(
         probe = perfect_prediction.get(head.name)
         for metric in probe.metrics if probe is not None else ():
             key = f"{head.name}/{metric.name}" if len(heads) > 1 else metric.name
-            measured[key] = metric.values.perfect if metric.values else "raises"
+            measured[key] = _plain(metric.values.perfect) if metric.values else "raises"
             if not _is_score(metric):
                 continue
             problem = _problem(metric, max_gap)
@@ -64,6 +64,10 @@ def check(
     if worst is not None:
         return worst
     return Healthy(measured) if measured else NotApplicable("no metric could be asked about a known prediction")
+
+
+def _plain(value: float) -> float | str:
+    return value if np.isfinite(value) else str(value)
 
 
 def _is_score(metric: ProbedMetric) -> bool:

@@ -36,7 +36,7 @@ def check(
     arriving = input_statistics.arriving or input_statistics.train
     largest = max(abs(arriving.low), abs(arriving.high))
     scale = input_scale
-    measured = {
+    measured: dict[str, float | str | None] = {
         "lowest": input_statistics.train.low,
         "highest": input_statistics.train.high,
         "highest_at_first_weights": largest,
@@ -47,6 +47,7 @@ def check(
         "saturated": scale.extreme if scale else None,
         "saturated_standardized": scale.extreme_standardized if scale else None,
     }
+    measured = {key: None if value in (float("inf"),) or value != value else value for key, value in measured.items()}
     if largest <= max_value or input_statistics.normalized:
         return Healthy(measured)
     if scale is None or not _worse(scale, min_ratio, min_saturated):
@@ -55,7 +56,7 @@ def check(
         f"the first loss is {scale.loss:.3g} where the same batch with mean 0 and deviation 1 gives "
         f"{scale.loss_standardized:.3g}"
         if scale.loss is not None and scale.loss_standardized is not None
-        else f"outputs spread {measured['output_deviation_ratio']:.0f} times as wide as for the same batch standardized"
+        else "outputs spread far wider than for the same batch standardized"
     )
     saturated = f", and {scale.extreme:.0%} of the outputs are saturated" if scale.extreme > min_saturated else ""
     train = input_statistics.train
