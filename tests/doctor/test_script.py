@@ -376,3 +376,29 @@ def test_two_legacy_flows_move_alike_with_one_seed_only(room: Room) -> None:
     alike, apart = (case.augment(grid, grid) for case in room.cases)
     np.testing.assert_array_equal(*alike)
     assert not np.array_equal(*apart)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # a stop ends its thread alone
+def test_a_fit_in_a_thread_is_examined_and_stopped(room: Room) -> None:
+    outcome = room.run("""
+        import threading
+        def work():
+            compiled().fit(x, y)
+            Path("went on").touch()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    """)
+    assert outcome.exit_code == 0 and len(room.cases) == 1 and not (room.folder / "went on").exists()
+
+
+def test_the_real_engine_names_the_line_and_the_fault(tmp_path: Path) -> None:
+    path = Room(tmp_path).write("""
+        model = net(1)
+        model.compile("adam", "binary_crossentropy")
+        model.fit(x, y[..., None] * 255, batch_size=4)
+    """)
+    outcome = diagnose_script(path, budget="static")
+    assert outcome.exit_code == 1
+    assert "LAB003" in {finding.code for finding in outcome.diagnoses[0].findings}
+    assert outcome.diagnoses[0].subject["fit_line"] == 16
