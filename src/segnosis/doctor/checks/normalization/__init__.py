@@ -1,0 +1,1 @@
+"""Checks of normalization and transfer learning: `NRM`."""

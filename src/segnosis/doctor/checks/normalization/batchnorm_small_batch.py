@@ -1,0 +1,104 @@
+"""BatchNormalization averages over too few numbers.
+
+## What it looks for
+BatchNormalization layers that move while the batch has one or two samples: how many numbers a channel's mean is made
+of (batch × height × width), and how far the means of single batches lie apart. Frozen ones are left alone.
+
+## Why the model does not learn
+Training normalises with the batch's own mean and variance, prediction with an average of earlier ones. Over a single
+number the normalised value is 0 whatever the image shows, and the stored variance goes to 0, so that prediction blows
+the branch up: that happens behind a global pooling at batch size 1. Over one or two images the statistics are those of
+these images, other ones each step: more than 0.5 standard deviations between batches is noise that the stored average
+does not have.
+
+## What to do
+Batches of 8 or more; or `GroupNormalization`, which needs no batch; or frozen BatchNormalization with pretrained
+statistics.
+"""
+
+from __future__ import annotations
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.batch_statistics import BatchStatistics
+from segnosis.doctor.patients import squares
+from segnosis.doctor.verdict import Finding, Healthy, Verdict
+
+CODE, SEVERITY = "NRM002", "error"
+
+
+def check(
+    batch_statistics: BatchStatistics, *, min_values: int = 2, max_batch: int = 2, max_spread: float = 0.5
+) -> Verdict:
+    layers = batch_statistics.layers
+    fewest = min(layers, key=lambda layer: layer.values)
+    widest = max(layers, key=lambda layer: layer.spread)
+    measured = {
+        "batch_size": batch_statistics.batch_size,
+        "live_batch_normalizations": len(layers),
+        "fewest_values_per_channel": fewest.values,
+        "widest_spread_between_batches": widest.spread,
+        "batches": batch_statistics.batches,
+    }
+    if fewest.values < min_values:
+        few = [layer.name for layer in layers if layer.values < min_values]
+        return Finding(
+            says=f"`{fewest.name}` normalises {fewest.values} number per channel (batch {batch_statistics.batch_size}, "
+            "1 × 1 pixels): its training output is constant, and its stored variance goes to 0.",
+            measured=measured,
+            fix=f"`keras.layers.GroupNormalization(groups=8)` (or no normalisation) in place of `{fewest.name}`, or a "
+            "`batch_size` of 8 or more.",
+            where=tuple(few[:8]),
+        )
+    if batch_statistics.batch_size <= max_batch and batch_statistics.batches > 1 and widest.spread > max_spread:
+        return Finding(
+            says=f"{len(layers)} BatchNormalization layers train on batches of {batch_statistics.batch_size}; between "
+            f"batches the mean in `{widest.name}` moves by {widest.spread:.2f} standard deviations (8 images: about "
+            f"{widest.spread * (batch_statistics.batch_size / 8) ** 0.5:.2f}).",
+            measured=measured,
+            fix="`batch_size=8` or more, or `keras.layers.GroupNormalization(groups=8)` instead.",
+            where=tuple(layer.name for layer in sorted(layers, key=lambda layer: -layer.spread)[:8]),
+            level="suspected",
+            severity="warning",
+        )
+    return Healthy(measured)
+
+
+def _case(batch: int, pooled: bool) -> Case:
+    import keras
+
+    from segnosis.doctor.case import Batch
+
+    layers = keras.layers
+    image = keras.Input((16, 16, 1))
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False)(image)
+    x = layers.ReLU()(layers.BatchNormalization(name="encoder_norm")(x))
+    if pooled:
+        mean = layers.Conv2D(8, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))
+        mean = layers.BatchNormalization(name="image_pooling_norm")(mean)
+        x = layers.Concatenate()([x, layers.UpSampling2D(16)(mean)])
+    model = keras.Model(image, layers.Conv2D(3, 1, activation="softmax")(x))
+    batches = [Batch(drawn.x[:batch], drawn.y[:batch]) for drawn in squares("ids")]
+    return Case(model=model, loss="sparse_categorical_crossentropy", batches=batches)
+
+
+def sick() -> Case:
+    return _case(1, pooled=True)
+
+
+def sick_unlike_images() -> Case:
+    from dataclasses import replace
+
+    case = _case(2, pooled=False)
+    first, second = case.batches or ()
+    return replace(case, batches=(first, replace(second, x=second.x + 1.0)))
+
+
+def healthy() -> Case:
+    return _case(4, pooled=True)
+
+
+def healthy_frozen() -> Case:
+    """Statistics that do not move ask nothing of the batch."""
+    case = _case(1, pooled=True)
+    case.model.get_layer("image_pooling_norm").trainable = False
+    return case
