@@ -21,7 +21,7 @@ PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, *range(9, 9 + 759)]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Sixteen grey images and palette masks of the classes 0, 1 and 2; names with spaces and letters of two alphabets."""
+    """Sixteen grey images and palette masks of the classes 0, 1 and 2; names with a space and an umlaut."""
     images, masks = scenes(16, seed=1)
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
