@@ -3,8 +3,8 @@
 ## What it looks for
 Class ids under a loss for one-hot masks, one-hot masks under a sparse loss, one plane of 0 and 1 under several
 channels. Shapes alone decide for Keras' own losses; a loss of your own is given the same masks in the other encoding,
-and a loss that raises on one and works on the other tells which it wants. A mask with a channel axis counts as one-hot when at least
-`min_share` of its values are 0 or 1.
+and a loss that raises on one and works on the other tells which it wants. A mask with a channel axis counts as
+one-hot when at least `min_share` of its values are 0 or 1.
 
 ## Why the model does not learn
 Mostly `fit()` raises, with a message about ranks. An overlap loss does not: it multiplies the plane of class ids with

@@ -1,0 +1,82 @@
+"""The output does not lie where the image does.
+
+## What it looks for
+An output of another size than its masks. And for three points of the output, where in the image it looks: the centre of
+its slope with respect to the pixels, on noise. A few pixels come from striding, and a network that looks at much
+of the image has no sharp centre: only offsets several times as large as it looks wide count. They come from
+`padding="valid"` or cropping, and stretching back.
+
+## Why the model does not learn
+It learns shifted borders: the overlap has a ceiling that no training passes, and thin objects are lost.
+
+## What to do
+`padding="same"` in every convolution, and sizes divisible by 2 to the number of poolings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.alignment import Alignment
+from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "HED005", "error"
+
+
+def check(
+    heads: Sequence[Head],
+    alignment: Mapping[str, Alignment],
+    *,
+    max_offset: float = 4.0,
+    max_spreads: float = 1.5,
+    certain_spreads: float = 3.0,
+    encodings: Mapping[str, Encoding] | None = None,
+) -> Verdict:
+    measured: dict[str, float | str | None] = {}
+    for head in heads:
+        if head.name not in alignment:
+            continue
+        seen, encoding = alignment[head.name], (encodings or {}).get(head.name)
+        masks = encoding.shape[1:3] if encoding is not None and len(encoding.shape) >= 3 else seen.size
+        measured = {
+            "head": head.name,
+            "output_size": f"{seen.size[0]} × {seen.size[1]}",
+            "mask_size": f"{masks[0]} × {masks[1]}",
+            "largest_offset": seen.largest,
+            "looks_as_wide_as": seen.spread,
+        }
+        if masks != seen.size:
+            return Finding(
+                says=f"The output `{head.name}` is {measured['output_size']}, its masks are {measured['mask_size']}: "
+                f"the loss "
+                "cannot compare them.",
+                measured=measured,
+                fix='`padding="same"` in every convolution, and image sizes divisible by 2 to the number of poolings.',
+                where=head.place,
+            )
+        if seen.largest <= max(max_offset, max_spreads * seen.spread) or len(seen.offsets) < 2:
+            continue
+        return Finding(
+            says=f"Output pixels look up to {seen.largest:.1f} image pixels beside their own place "
+            f"(offsets down, right: {', '.join(f'{a:+.0f}, {b:+.0f}' for a, b in seen.offsets)}).",
+            measured=measured,
+            fix='`padding="same"` in every convolution; no cropped output stretched back to the size of the image.',
+            where=head.place,
+            level="proven" if seen.largest > certain_spreads * seen.spread else "suspected",
+        )
+    return Healthy(measured) if measured else NotApplicable("no output is a picture")
+
+
+def sick() -> Case:
+    import keras
+
+    after = [keras.layers.Cropping2D(((12, 0), (12, 0))), keras.layers.Resizing(32, 32)]
+    return Case(model=segmenter(3, after=after, size=32), batches=squares("ids", size=32))
+
+
+def healthy() -> Case:
+    return Case(model=segmenter(3, size=32), batches=squares("ids", size=32))

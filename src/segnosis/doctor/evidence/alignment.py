@@ -1,0 +1,92 @@
+"""Where in the image each output pixel looks: the centre of the slope of the output with respect to the image."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from segnosis.doctor.ask import raised
+from segnosis.doctor.autodiff import array_gradient
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.snapshot import untouched
+
+PRICE = "gradient"
+
+_PLACES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One output.
+
+    Attributes:
+        size: Height and width of the output.
+        image: Height and width of the image.
+        offsets: For points on the diagonal, from a quarter to three quarters of the way: how many image pixels (down,
+            right) from its own place the output looks.
+        spread: How wide it looks there, as a standard deviation in image pixels.
+    """
+
+    size: tuple[int, int]
+    image: tuple[int, int]
+    offsets: tuple[tuple[float, float], ...]
+    spread: float
+
+    @property
+    def largest(self) -> float:
+        """Largest offset along an axis, in image pixels."""
+        return max((abs(value) for offset in self.offsets for value in offset), default=0.0)
+
+
+def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch]) -> Mapping[str, Alignment]:
+    """Output name → alignment, on one image of noise, so that no content draws the slope to itself."""
+    leaves = keras.tree.flatten(batches[0].x)
+    if len(leaves) != 1 or np.ndim(leaves[0]) != 4:
+        raise Unavailable("the model's input is not one batch of images")
+    given = np.asarray(leaves[0][:1], "float32")
+    noise = np.random.default_rng(0).normal(given.mean(), given.std() or 1.0, given.shape).astype("float32")
+    found = {}
+    with untouched(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Keras warns of here, a check says in full
+        try:
+            outputs = keras.tree.flatten(model(keras.ops.convert_to_tensor(noise), training=False))
+        except Exception as error:  # anything that anyone's model can raise; fit() raises the same
+            raise Unavailable(f"the model cannot be called on these inputs ({raised(error).error})") from error
+        for head in heads:
+            shape = tuple(outputs[head.index].shape)
+            if len(shape) == 4:
+                found[head.name] = _of(model, head, noise, (int(shape[1]), int(shape[2])))
+    return found
+
+
+def _of(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]) -> Alignment:
+    height, width = image.shape[1:3]
+    offsets, spreads = [], []
+    for place in _PLACES:
+        row, column = (min(int(place * length), length - 1) for length in size)
+        _, slope = array_gradient(partial(_at, model, head.index, row, column), image)
+        weight = np.square(slope[0]).sum(axis=-1)
+        weight = np.where(weight >= 0.1 * weight.max(), weight, 0.0)  # a branch that pools the image sees all of it
+        if weight.sum() == 0 or not np.isfinite(weight).all():
+            continue
+        own = ((row + 0.5) * height / size[0] - 0.5, (column + 0.5) * width / size[1] - 0.5)
+        centre = [
+            float((weight.sum(axis=1 - axis) * np.arange(weight.shape[axis])).sum() / weight.sum()) for axis in (0, 1)
+        ]
+        offsets.append((centre[0] - own[0], centre[1] - own[1]))
+        away = (np.arange(height)[:, None] - centre[0]) ** 2 + (np.arange(width) - centre[1]) ** 2
+        spreads.append(float(np.sqrt((weight * away).sum() / weight.sum())))
+    return Alignment(size, (height, width), tuple(offsets), max(spreads, default=0.0))
+
+
+def _at(model: keras.Model, index: int, row: int, column: int, image: Any) -> Any:
+    output = keras.tree.flatten(model(image, training=False))[index]
+    return keras.ops.sum(keras.ops.cast(output[:, row, column], "float32"))
