@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 _INK = "#123456"
 """Stands for the page's text colour until the SVG is written."""
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8a900")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b87f00", "#2b8cc4", "#7f7f7f", "#8f8300")
+_DIM, _BRIGHT = 0.14, 0.29
+"""Relative luminances between which a line stands out at least 3 : 1 from white paper and from dark (WCAG 1.4.11)."""
 
 
 def curves(
@@ -19,6 +22,7 @@ def curves(
     log: bool = False,
     limits: tuple[float, float] | None = None,
     references: Mapping[str, float] | None = None,
+    colours: Sequence[str] = _COLOURS,
 ) -> Markup:
     """An SVG of one or more curves over epochs 1, 2, …; `None` leaves a gap.
 
@@ -28,45 +32,81 @@ def curves(
         log: Logarithmic vertical axis.
         limits: Vertical range.
         references: Name → horizontal reference line.
+        colours: `#rrggbb` per curve; they start anew when there are fewer.
     """
     import matplotlib
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 10}):
+    # A dollar sign in a class name is a dollar sign, not mathematics.
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 11, "text.parse_math": False}
+    ):
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+        legend = len(series) > 1
+        figure = Figure(figsize=(4.6, 3.1 if legend else 2.6), layout="constrained")
         axes = figure.add_subplot()
-        for (name, values), colour in zip(series.items(), _COLOURS * (1 + len(series) // len(_COLOURS)), strict=False):
+        for number, (name, values) in enumerate(series.items()):
             points = [float("nan") if value is None else value for value in values]
             axes.plot(
                 range(1, len(points) + 1),
                 points,
-                color=colour,
+                color=colours[number % len(colours)],
                 label=name,
                 marker="o" if len(points) < 3 else "",
-                lw=1.8,
+                lw=2,
+                ls=("-", "--", ":")[number // len(colours) % 3],
             )
         for name, value in (references or {}).items():
             axes.axhline(value, color=_INK, lw=0.8, ls="--")
-            axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), va="bottom", color=_INK, fontsize=8)
+            axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), va="bottom", color=_INK, fontsize=9)
         if log:
             axes.set_yscale("log")
         if limits:
             axes.set_ylim(*limits)
-        axes.set_title(title, color=_INK, loc="left")
+        axes.set_title(title, color=_INK, loc="left", fontsize=12)
         axes.set_xlabel("epoch", color=_INK)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.tick_params(colors=_INK, which="both")
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(_INK)
         axes.grid(alpha=0.25)
-        if len(series) > 1:
-            axes.legend(frameon=False, labelcolor=_INK, fontsize=8, ncols=2 if len(series) > 4 else 1)
+        if legend:
+            figure.legend(
+                loc="outside lower left", frameon=False, labelcolor=_INK, fontsize=10, ncols=2, handlelength=1.2
+            )
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    names = ", ".join(series)
-    label = Markup("{}: {}").format(title, names)
-    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))  # drawn by us, label escaped
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", svg)  # the page's own letters
+    label = Markup("{}: {}").format(title, ", ".join(series))
+    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))  # label escaped
+
+
+def legible(rgb: Sequence[int]) -> str:
+    """`#rrggbb` of the same hue, as dark or bright as a line needs to be on white and on dark paper.
+
+    Args:
+        rgb: Red, green, blue, 0 to 255.
+
+    Example:
+        >>> legible((0, 158, 115)), legible((240, 228, 66))  # the second is yellow, pale on white
+        ('#009e73', '#9b9328')
+    """
+    values = [int(value) for value in rgb]
+    for _ in range(64):
+        luminance = sum(w * _linear(value) for w, value in zip((0.2126, 0.7152, 0.0722), values, strict=True))
+        if luminance > _BRIGHT:
+            values = [int(value * 0.96) for value in values]
+        elif luminance < _DIM:
+            values = [min(255, round(value + 0.06 * (255 - value))) for value in values]
+        else:
+            break
+    red, green, blue = values
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _linear(value: int) -> float:
+    share = value / 255
+    return share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4

@@ -10,6 +10,14 @@ import numpy as np
 
 IGNORED = (200, 200, 200)
 """Colour of ignored pixels."""
+ERROR_COLOURS = {
+    "right": (255, 255, 255),
+    "missed": (213, 60, 40),
+    "invented": (40, 110, 220),
+    "wrong class": (240, 228, 66),
+    "ignored": IGNORED,
+}
+"""What the colours of an error picture mean."""
 
 
 def palette(num_classes: int) -> np.ndarray:
@@ -51,13 +59,13 @@ def grey_or_colour(image: np.ndarray) -> np.ndarray:
 
 
 def error(y_true: np.ndarray, y_pred: np.ndarray, num_classes: int) -> np.ndarray:
-    """`(height, width, 3)` uint8: right foreground white, missed red, invented blue, wrong yellow, ignored grey."""
+    """`(height, width, 3)` uint8 in `ERROR_COLOURS`; right background is black."""
     known = (y_true >= 0) & (y_true < num_classes)
     out = np.zeros((*y_true.shape, 3), np.uint8)
-    out[(y_true == y_pred) & (y_true > 0)] = (255, 255, 255)
-    out[(y_true > 0) & (y_pred == 0)] = (213, 60, 40)
-    out[(y_true == 0) & (y_pred > 0)] = (40, 110, 220)
-    out[(y_true > 0) & (y_pred > 0) & (y_true != y_pred)] = (240, 228, 66)
+    out[(y_true == y_pred) & (y_true > 0)] = ERROR_COLOURS["right"]
+    out[(y_true > 0) & (y_pred == 0)] = ERROR_COLOURS["missed"]
+    out[(y_true == 0) & (y_pred > 0)] = ERROR_COLOURS["invented"]
+    out[(y_true > 0) & (y_pred > 0) & (y_true != y_pred)] = ERROR_COLOURS["wrong class"]
     out[~known] = IGNORED
     return out
 

@@ -1,0 +1,46 @@
+"""The report as a file: small, the same every time, true to the run folder."""
+
+from __future__ import annotations
+
+import html
+import shutil
+from pathlib import Path
+
+import pytest
+
+from segnosis.core.run_folder import RunFolder, read_json, write_json
+from segnosis.report import run_report
+
+pytestmark = pytest.mark.one_backend
+
+
+def test_150_samples_stay_far_below_5_megabytes(run: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(Path(shutil.copytree(run.root, tmp_path / "run")))
+    scores = read_json(folder.scores)
+    row = scores["samples"][0]
+    scores["samples"] = [{**row, "id": f"{row['id']} {number}"} for number in range(150)]
+    write_json(folder.scores, scores)
+    # The pictures of this run are noise, the worst a compressor can meet.
+    assert run_report.write(folder).stat().st_size < 3_000_000
+
+
+def test_the_report_is_the_same_every_time(run: RunFolder) -> None:
+    before = run.report.read_bytes()
+    assert run_report.write(run).read_bytes() == before
+
+
+def test_every_decision_of_the_plan_and_every_sample_is_there(run: RunFolder) -> None:
+    text = html.unescape(run.report.read_text(encoding="utf-8"))
+    for line in run.plan.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            assert f">{line.split(':', 1)[0]}</th>" in text
+    for row in read_json(run.scores)["samples"]:
+        assert row["id"] in text
+
+
+def test_confusion_rows_are_shares_of_the_truth(run: RunFolder) -> None:
+    matrix = read_json(run.scores)["confusion"]
+    text = run.report.read_text(encoding="utf-8")
+    for row in matrix:
+        for count in row:
+            assert f">{100 * count / sum(row):.1f}</td>" in text
