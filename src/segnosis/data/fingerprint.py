@@ -19,6 +19,7 @@ from segnosis.data.intensities import Channel, Intensities, short
 from segnosis.data.labels import LabelScheme
 from segnosis.data.scan import Progress, scan
 
+_CONTRAST_IMAGES = 10_000  # images whose own deviation is kept
 _OBJECT_IMAGES = 200  # images whose objects are counted
 
 
@@ -61,6 +62,7 @@ class Fingerprint:
         empty_share: Share of masks that hold nothing but class 0.
         mostly: `"dark"`, `"bright"` or `"mixed"`: where most pixels lie between the extremes.
         spacing: Minimum, median and maximum of the pixel size in millimetres, or `None`.
+        contrast: 10th, 50th and 90th percentile of the images' own standard deviations, in the unit of the pixels.
     """
 
     spec: DatasetSpec
@@ -77,6 +79,7 @@ class Fingerprint:
     unreadable: tuple[str, ...] = ()
     splits: Mapping[str, int] = field(default_factory=dict)
     spacing: tuple[float, float, float] | None = None
+    contrast: tuple[float, float, float] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -97,7 +100,7 @@ class Fingerprint:
             ClassFacts(**{**c, "object_area": tuple(c["object_area"]) if c.get("object_area") else None})
             for c in facts["classes"]
         )
-        for name in ("height", "width", "unreadable", "spacing"):
+        for name in ("height", "width", "unreadable", "spacing", "contrast"):
             facts[name] = tuple(facts[name]) if facts.get(name) is not None else None
         return cls(**facts)
 
@@ -120,6 +123,7 @@ class FingerprintScan:
         self._intensities = Intensities(self.spec.channels, self.spec.dtype)
         self._pixels, self._images = np.zeros(256, np.int64), np.zeros(classes, np.int64)
         self._empty = self._samples = 0
+        self._contrast: list[float] = []
         self._objects = _Objects(classes, max(1, len(data) // _OBJECT_IMAGES))
 
     def add(self, pair: Pair) -> None:
@@ -142,6 +146,9 @@ class FingerprintScan:
         self._images += present
         self._empty += not present[1:].any()
         self._objects.add(mask, np.flatnonzero(present[1:]) + 1)
+        if len(self._contrast) < _CONTRAST_IMAGES:
+            some = image[::4, ::4]
+            self._contrast.append(float(some[np.isfinite(some)].std()) if np.isfinite(some).any() else np.nan)
         self._intensities.add(image, (mask > 0) & (mask != IGNORE), zlib.crc32(pair.id.encode()))
         return None
 
@@ -165,7 +172,8 @@ class FingerprintScan:
             mostly=self._intensities.mostly(),
             unreadable=tuple(self._unreadable),
             splits=dict(self._splits),
-            spacing=None if not spacing else tuple(short(float(v)) for v in np.quantile(spacing, (0, 0.5, 1))),  # type: ignore[arg-type]
+            contrast=_quantiles(self._contrast, (0.1, 0.5, 0.9)),
+            spacing=_quantiles(spacing, (0, 0.5, 1)),
         )
 
     def _leave_out(self, id: str) -> None:
@@ -226,6 +234,14 @@ def fingerprint(data: Dataset, *, progress: Progress | None = None) -> Fingerpri
     """
     found: Fingerprint = scan(data.pairs(), {"fingerprint": FingerprintScan(data)}, progress=progress)["fingerprint"]
     return found
+
+
+def _quantiles(values: Sequence[float], at: tuple[float, float, float]) -> tuple[float, float, float] | None:
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
+        return None
+    low, middle, high = (short(float(value)) for value in np.quantile(finite, at))
+    return low, middle, high
 
 
 def _spread(sizes: Counter[tuple[int, int]], axis: int) -> tuple[int, int, int]:

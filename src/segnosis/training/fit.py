@@ -105,7 +105,16 @@ def fit(
         waited=lambda: float(feed.waited_seconds),
     )
     if first < plan.epochs:
-        model.fit(feed, initial_epoch=first, epochs=plan.epochs, callbacks=[recorder], verbose=0, shuffle=False)
+        # The feed is told which epoch begins: batches then depend on nothing but the seed and that number.
+        numbered = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.set_epoch(epoch))
+        try:
+            model.fit(
+                feed, initial_epoch=first, epochs=plan.epochs, callbacks=[numbered, recorder], verbose=0, shuffle=False
+            )
+        except Exception:
+            if feed.failure is not None:  # a backend wraps it in words of its own
+                raise feed.failure from None
+            raise
     best = checkpoint.load(folder.checkpoint, "best")
     if best is not None:
         checkpoint.restore(best, model)
@@ -168,7 +177,7 @@ def _fitted_to_time(
     )
     clock = _Clock()
     trial = _feed(plan.with_(steps_per_epoch=_TRIAL_STEPS), train, ignore, training=True)
-    model.fit(trial, epochs=1, callbacks=[clock], verbose=0)
+    model.fit(trial, epochs=1, callbacks=[clock], verbose=0, shuffle=False)
     step = float(np.median(np.diff(clock.ends)[1:]))
     compiling = max(clock.ends[0] - began - step, 0.0)
     model.predict_on_batch(held_out[0][0])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _DEPTH = 4
 _SIDES = (128, 192, 256, 320)
+_UNEVEN = 2.5
+"""Ratio of the 90th to the 10th percentile of image contrast above which one scale cannot serve all images."""
 _QUICK_MINUTES = 30.0
 """Budgets below this get a narrower network: more steps teach more than more filters."""
 
@@ -118,6 +120,13 @@ def _size(fingerprint: Fingerprint) -> tuple[int, str, str]:
 def _preprocessing(fingerprint: Fingerprint) -> tuple[str, tuple[float, float], str]:
     """First layer, its range, and why."""
     if fingerprint.spec.dtype == "uint8":
+        low, _, high = fingerprint.contrast or (1.0, 1.0, 1.0)
+        if high > _UNEVEN * max(low, 1e-6):
+            return (
+                "standardize",
+                (0.0, 255.0),
+                (f"contrast differs {high / max(low, 1e-6):.0f}-fold between images: each gets mean 0 and deviation 1"),
+            )
         return "scale", (0.0, 255.0), "8-bit images: 0–255 to −1…1 inside the model"
     low, high = (f(getattr(c, k) for c in fingerprint.channels) for f, k in ((min, "p005"), (max, "p995")))
     return "standardize", (low, high), "intensities have no fixed unit: every image gets mean 0 and deviation 1"

@@ -50,7 +50,7 @@ def from_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, 
     """
     hit = np.diag(matrix).astype(np.float64)
     truth, guess = matrix.sum(axis=1), matrix.sum(axis=0)
-    per_class = {}
+    per_class: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(class_names):
         union, both = truth[index] + guess[index] - hit[index], truth[index] + guess[index]
         seen = both > 0
