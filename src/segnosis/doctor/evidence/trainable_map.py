@@ -36,6 +36,8 @@ class Part:
         is_normalization: Whether it is a BatchNormalization, which also moves statistics while it is trainable.
         is_drawn: Whether its kernel still holds what its random initializer gives; `None` without such a kernel.
         is_moved: Whether a weight that starts at a known number (a bias, a scale, a statistic) left it.
+        scale: Largest root mean square of its kernels, relative to He's, sqrt(2 / inputs); `None` without a kernel.
+        is_constant: Whether its kernels hold one single number and several units share it.
         stage: `"encoder"`, `"decoder"` (behind an upsampling) or `"head"`.
     """
 
@@ -46,6 +48,8 @@ class Part:
     is_normalization: bool
     is_drawn: bool | None
     is_moved: bool
+    scale: float | None
+    is_constant: bool
     stage: str
 
     @property
@@ -99,6 +103,8 @@ def measure(model: keras.Model, heads: Sequence[Head]) -> TrainableMap:
                     is_normalization=isinstance(layer, keras.layers.BatchNormalization),
                     is_drawn=_is_drawn(layer),
                     is_moved=_is_moved(layer),
+                    scale=_scale(layer),
+                    is_constant=_is_constant(layer),
                     stage=stage,
                 )
             )
@@ -158,6 +164,31 @@ def _is_drawn(layer: Any) -> bool | None:
         elif value.size >= _ENOUGH:
             answers.append(_alike(value, fresh))
     return all(answers) if answers else None
+
+
+def _kernels(layer: Any) -> list[np.ndarray]:
+    kernels = (getattr(layer, name, None) for name in _KERNELS)
+    return [to_host(kernel).astype("float64") for kernel in kernels if isinstance(kernel, keras.Variable)]
+
+
+def _scale(layer: Any) -> float | None:
+    scales = []
+    for kernel in _kernels(layer):
+        if kernel.ndim < 2:
+            continue
+        units = kernel.shape[-2] if isinstance(layer, keras.layers.Conv2DTranspose) else kernel.shape[-1]
+        is_depthwise = (
+            kernel.ndim == 4 and getattr(layer, "depthwise_kernel", None) is not None and units != kernel.size
+        )
+        inputs = float(np.prod(kernel.shape[:2])) if is_depthwise else kernel.size / max(1, units)
+        scales.append(float(np.sqrt(np.mean(kernel**2)) / np.sqrt(2.0 / max(1.0, inputs))))
+    finite = [scale for scale in scales if np.isfinite(scale)]
+    return max(finite, default=None)
+
+
+def _is_constant(layer: Any) -> bool:
+    kernels = _kernels(layer)
+    return bool(kernels) and all(k.shape[-1] > 1 and k.size > 4 and np.ptp(k) == 0 for k in kernels)
 
 
 def _alike(value: np.ndarray, fresh: np.ndarray) -> bool:
