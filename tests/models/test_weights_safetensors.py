@@ -92,6 +92,18 @@ def test_pytorch_s_own_file_is_a_pickle_in_a_zip(tmp_path):
             sg.models.load_weights(_small(), tmp_path / "weights.pt", format=format)
 
 
+def test_a_file_that_only_begins_like_a_pickle_is_no_pickle(tmp_path):
+    path, state = tmp_path / "resnet.safetensors", {"conv1.weight": np.zeros(1), "layer1.0.conv1.weight": np.zeros(1)}
+    starts = set()
+    model = _small()
+    for length in range(0, 256, 8):
+        save_file(state, path, metadata={"note": "x" * length})
+        starts.add(path.read_bytes()[:1])
+        with pytest.raises(WeightsError):
+            sg.models.load_weights(model, path)
+    assert b"\x80" in starts
+
+
 def test_files_that_are_no_weights_are_told(tmp_path):
     with pytest.raises(DataError, match="missing"):
         sg.models.load_weights(_small(), tmp_path / "nowhere.safetensors")

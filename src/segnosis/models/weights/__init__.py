@@ -58,10 +58,10 @@ def load_weights(model: keras.Model, path: str | Path, *, format: str | None = N
     """
     path = Path(path)
     units = discovery.units(__name__)
-    _refuse_pickle(path)
-    if format is not None:
-        return fill(model, path, discovery.load(__name__, format), only=only)
-    module = next((unit for unit in units.values() if unit.recognises(path)), None)
+    recognised = [unit for unit in units.values() if unit.recognises(path)]
+    if not recognised:
+        _refuse_pickle(path)
+    module = discovery.load(__name__, format) if format is not None else next(iter(recognised), None)
     if module is None:
         known = "; ".join(f"`{name}`: {unit.SAYS}" for name, unit in units.items())
         raise DataError(
