@@ -28,6 +28,7 @@ from segnosis.doctor.evidence.pair_files import PairFiles
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT001", "error"
+EXPLAINED_BY = ("PRE005",)
 
 
 def check(

@@ -25,7 +25,7 @@ from segnosis.doctor.evidence.pair_files import PairFiles
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT002", "error"
-EXPLAINED_BY = ("DAT001",)
+EXPLAINED_BY = ("DAT001", "PRE005")
 
 _MENDS = {
     "flipped left to right": "mask = mask[:, ::-1]",
