@@ -50,9 +50,9 @@ class Output:
             return "log-probabilities"
         if self.sums_to_one_over is not None and self.low >= 0:
             return "probabilities"
-        if self.low >= 0 and self.high <= 1 and self.zeros < 0.01:
+        if self.low >= 0 and self.high <= 1 and (self.zeros == 0 or self.high > 0.99):
             return "sigmoid"
-        return "rectified" if self.low >= 0 and self.zeros > 0.05 else "logits"
+        return "rectified" if self.low >= 0 and self.zeros > 0 else "logits"
 
 
 def few(batch: Batch) -> Batch:

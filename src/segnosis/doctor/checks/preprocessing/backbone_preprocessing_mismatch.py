@@ -1,0 +1,87 @@
+"""The images are not scaled as the pretrained backbone expects.
+
+## What it looks for
+A network of `keras.applications` inside the model, told by its layers' names, with pretrained weights
+(`backbone_weights=`, or `weights="imagenet"` in the script), and the range of what reaches it: −1 to 1, 0 to 255, or
+channels centred on ImageNet's means.
+
+## Why the model does not learn
+It does, but from features of pictures it has never seen: too dark, too grey or a hundred times too bright,
+pretraining gives little advantage, and stored BatchNormalization statistics do not fit.
+
+## What to do
+The `preprocess_input` of that very family, on values from 0 to 255.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from segnosis.doctor.case import Case, Script
+from segnosis.doctor.evidence.input_statistics import InputStatistics
+from segnosis.doctor.evidence.layer_names import LayerNames
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "PRE003", "warning"
+
+_PRETRAINED = re.compile(r"""weights\s*=\s*["'](?!None)[^"']+["']""")
+
+
+def check(
+    layer_names: LayerNames,
+    input_statistics: InputStatistics,
+    *,
+    slack: float = 0.2,
+    script: Script | None = None,
+    backbone_weights: str | None = None,
+) -> Verdict:
+    arriving = input_statistics.arriving or input_statistics.train
+    measured = {
+        "backbone": layer_names.family,
+        "expects": layer_names.expects,
+        "lowest_arriving": arriving.low,
+        "highest_arriving": arriving.high,
+        "pretrained": backbone_weights or ("in the script" if script and _PRETRAINED.search(script.source) else None),
+    }
+    if layer_names.family is None or layer_names.expects is None:
+        return NotApplicable("no backbone of keras.applications was recognised")
+    if measured["pretrained"] is None:
+        return NotApplicable(f"nothing says that the {layer_names.family} inside is pretrained")
+    low, high = layer_names.low, layer_names.high
+    width = high - low
+    fits = arriving.low >= low - slack * width and arriving.high <= high + slack * width
+    wide_enough = arriving.inner >= slack * width
+    signed = low >= 0 or arriving.low < 0
+    if fits and wide_enough and signed:
+        return Healthy(measured)
+    return Finding(
+        says=f"The pretrained {layer_names.family} expects {layer_names.expects}, and gets {arriving.low:.3g} to "
+        f"{arriving.high:.3g}.",
+        measured=measured,
+        fix=f"`x = keras.applications.{layer_names.module}.preprocess_input(x)` on values from 0 to 255, in place of "
+        f"the other "
+        "scaling.",
+        where=(layer_names.first,),
+        level="suspected",
+        severity="warning",
+    )
+
+
+def _case(scale: float, shift: float) -> Case:
+    model = segmenter(3)
+    model.get_layer("encoder_conv").name = "block1_conv1"
+    batches = squares("ids", scale=scale)
+    for batch in batches:
+        batch.x[:] += np.float32(shift)
+    return Case(model=model, batches=batches, backbone_weights="imagenet/vgg16")
+
+
+def sick() -> Case:
+    return _case(1.0, 0.0)
+
+
+def healthy() -> Case:
+    return _case(255.0, -110.0)
