@@ -20,3 +20,7 @@ def shared_data() -> Path:
     if not _REAL_DATA.is_dir():
         pytest.skip(f"real data is not beside the checkout ({_REAL_DATA.name} folder missing)")
     return _REAL_DATA
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="write the golden text anew instead of comparing it")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.verdict import Crashed, Finding
 
-_WIDTH = 100
+_WIDTH, _PLACES = 100, 5
 
 
 def render(diagnosis: Diagnosis) -> str:
@@ -26,7 +26,9 @@ def render(diagnosis: Diagnosis) -> str:
     parts = [_headline(diagnosis, certain, suspected)]
     by_code = {finding.code: finding for finding in diagnosis.findings}
     for number, finding in enumerate(certain, start=1):
-        parts.append(_finding(finding, f"{number}. " if len(certain) > 1 else "", by_code))
+        # The headline has said the first one's sentence already.
+        said = finding is diagnosis.cause
+        parts.append(_finding(finding, f"{number}. " if len(certain) > 1 else "", by_code, said=said))
     if suspected:
         parts.append("Suspected, not certain enough to be called the cause:")
         parts += [_finding(finding, "", by_code) for finding in suspected]
@@ -50,7 +52,8 @@ def _headline(diagnosis: Diagnosis, certain: list[Finding], suspected: list[Find
         return "Nothing is proven; see what is suspected below."
     if not diagnosis.ruled_out:
         return "Nothing found: no check could judge."
-    return f"Nothing found; {len(diagnosis.ruled_out)} faults were looked for and ruled out."
+    count = len(diagnosis.ruled_out)
+    return f"Nothing found; {count} {'fault was' if count == 1 else 'faults were'} looked for and ruled out."
 
 
 def _place(diagnosis: Diagnosis) -> str:
@@ -58,21 +61,30 @@ def _place(diagnosis: Diagnosis) -> str:
     return f"{script}:{line}: " if script else ""
 
 
-def _finding(finding: Finding, number: str, by_code: dict[str, Finding]) -> str:
+def _finding(finding: Finding, number: str, by_code: dict[str, Finding], *, said: bool = False) -> str:
     lines = [_wrapped(f"{number}{finding.code} {finding.name} ({finding.level} {finding.severity})")]
-    lines.append(_wrapped(finding.says, "   "))
+    if not said:
+        lines.append(_wrapped(finding.says, "   "))
     if finding.measured:
         lines.append(
             _wrapped("measured: " + ", ".join(_pair(name, value) for name, value in finding.measured.items()), "   ")
         )
     if finding.where:
-        more = f" … and {len(finding.where) - 5} more" if len(finding.where) > 5 else ""
-        lines.append(_wrapped("where: " + ", ".join(finding.where[:5]) + more, "   "))
+        lines += _where(finding.where)
     lines.append(_wrapped(f"fix: {finding.fix}", "   "))
     for code in finding.explains:
         symptom = by_code.get(code)
         lines.append(_wrapped(f"explains {code} {symptom.name if symptom else ''}".rstrip(), "   "))
     return "\n".join(lines)
+
+
+def _where(places: tuple[str, ...]) -> list[str]:
+    """Places on one line, or each on its own where they are many or long: a path is to be copied."""
+    more = [f"… and {len(places) - _PLACES} more"] if len(places) > _PLACES else []
+    line = "   where: " + ", ".join([*places[:_PLACES], *more])
+    if len(line) <= _WIDTH:
+        return [line]
+    return ["   where:", *(f"     {place}" for place in [*places[:_PLACES], *more])]
 
 
 def _not_judged(diagnosis: Diagnosis) -> str:
