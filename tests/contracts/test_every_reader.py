@@ -15,6 +15,7 @@ from segnosis.core import discovery
 from segnosis.core.errors import DataError
 from segnosis.data.readers.base import Folder
 
+pytestmark = pytest.mark.one_backend
 READERS: dict[str, Any] = dict(discovery.units("segnosis.data.readers"))
 every_reader = pytest.mark.parametrize("name", READERS)
 

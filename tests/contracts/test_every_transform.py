@@ -13,6 +13,7 @@ from segnosis.data import transforms as package
 from segnosis.data.transforms.augment import apply
 from segnosis.data.transforms.base import Geometric, Mixing, Photometric, Transform
 
+pytestmark = pytest.mark.one_backend
 NAMES = discovery.names("segnosis.data.transforms")
 SIZES = [(1, 1), (1, 7), (2, 3), (17, 24), (33, 14), (64, 64)]
 DTYPES = [np.uint8, np.uint16, np.float32, np.float64]

@@ -10,6 +10,7 @@ from typing import Any
 
 from segnosis.core import discovery
 from segnosis.core.errors import ArgumentError, did_you_mean
+from segnosis.doctor.verdict import Severity
 
 FAMILIES = ("DAT", "LAB", "PRE", "HED", "LOS", "MET", "NRM", "OPT", "OUT", "EVA")
 """Causal order: what comes first can cause what comes later."""
@@ -33,7 +34,7 @@ class Check:
 
     code: str
     name: str
-    severity: str
+    severity: Severity
     needs: tuple[str, ...]
     wants: tuple[str, ...]
     thresholds: dict[str, Any]

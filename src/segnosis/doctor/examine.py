@@ -211,10 +211,13 @@ def _ask(check: Check, evidence: Evidence, thresholds: Mapping[str, Any]) -> Any
     except Exception as error:
         return Crashed(f"{type(error).__name__}: {error}", traceback.format_exc(), **stamp)
     if isinstance(verdict, Finding):
+        # A check may call one case less grave than its usual; it cannot call it graver.
         severity = verdict.severity if verdict.severity != "error" else check.severity
-        return replace(verdict, severity=severity, **stamp)
-    if isinstance(verdict, Healthy | NotApplicable):
-        return replace(verdict, **stamp)
+        return replace(verdict, severity=severity, code=check.code, name=check.name)
+    if isinstance(verdict, Healthy):
+        return replace(verdict, code=check.code, name=check.name)
+    if isinstance(verdict, NotApplicable):
+        return replace(verdict, code=check.code, name=check.name)
     return Crashed(f"the check returned {type(verdict).__name__}, which is no verdict", "", **stamp)
 
 
