@@ -5,6 +5,7 @@ A head without soft-max or sigmoid in front of a loss that takes its output for 
 `from_logits=False` (the default), and losses of your own whose value goes below that of a perfect prediction, becomes
 NaN or loses its gradient once predictions leave 0 to 1. Losses that stay sensible there, squared errors say, are left
 alone.
+Of a model without a graph, at least the share `min_outside` of its outputs must lie outside 0 to 1.
 
 ## Why the model does not learn
 A Dice of −3 and 5 is no overlap: it can fall without end while the mask gets worse. A cross-entropy clips such values
