@@ -37,8 +37,10 @@ def command(
         raise ArgumentError(
             "`segnosis list` lists one kind.", received={"kind": kind}, cure=did_you_mean(kind, [*_FAMILIES, "checks"])
         )
-    for name in discovery.names(_FAMILIES[kind]):
-        print(f"{name:<24}{_summary(f'{_FAMILIES[kind]}.{name}')}")
+    names = discovery.names(_FAMILIES[kind])
+    width = max(map(len, names)) + 2
+    for name in names:
+        print(f"{name:<{width}}{_summary(f'{_FAMILIES[kind]}.{name}')}")
 
 
 def _summary(module: str) -> str:

@@ -39,6 +39,17 @@ class DataError(SegnosisError, ValueError):
         self.file = Path(file)
         super().__init__(expected, received={"file": str(file), **(received or {})}, cure=cure)
 
+    @property
+    def brief(self) -> str:
+        """Expectation and problem alone, for where file and cure are told anyway.
+
+        Example:
+            >>> DataError("An image is whole.", file="a.png", received={"problem": "cut off"}, cure="Copy it.").brief
+            'An image is whole. problem=cut off'
+        """
+        told = ", ".join(f"{name}={value}" for name, value in self.received.items() if name != "file")
+        return f"{self.expected} {told}".strip()
+
 
 class RunError(SegnosisError):
     """A run folder cannot be written, continued or read."""

@@ -183,11 +183,11 @@ class Dataset(Sequence[Sample]):
             try:
                 mask = self.source.mask(entry, k)
             except DataError as error:
-                errors.append(str(error))
+                errors.append(error.brief)
         try:
             image = self.source.image(entry, k, like=mask.shape[:2] if mask is not None else None)
         except DataError as error:
-            errors.insert(0, str(error))
+            errors.insert(0, error.brief)
         return Pair(
             image,
             mask,

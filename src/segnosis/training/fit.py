@@ -82,6 +82,7 @@ def fit(
         listener.step("timing a training step")
         plan = _fitted_to_time(plan, model, train, held_out, ignore, seconds=(deadline or 0.0) - time.monotonic())
         plan.save(folder.plan)
+        listener.forecast((deadline or 0.0) - time.monotonic() + reserve, plan.reasons["epochs"])
     feed = _feed(plan, train, spec.ignore_class, training=True)
     steps = len(feed)
     optimizer = build.optimizer(plan, total_steps=steps * plan.epochs)
