@@ -23,5 +23,7 @@ def plan(
 ) -> Plan:
     """The plan `segnosis.train(source, …)` would follow, every decision with its reason."""
     fingerprint, _, parts = examined(data.open(source), seed=seed, listener=listener or Listener())
-    changes: dict[str, Any] = {key: value for key, value in (("model", model), ("epochs", epochs), ("minutes", minutes)) if value}
+    changes: dict[str, Any] = {
+        key: value for key, value in (("model", model), ("epochs", epochs), ("minutes", minutes)) if value
+    }
     return planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), seed=seed, **changes)

@@ -18,6 +18,7 @@ from segnosis.core.errors import ArgumentError, RunError
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_with
 from segnosis.data.dataset import Dataset
 from segnosis.data.fingerprint import Fingerprint, FingerprintScan
+from segnosis.data.labels import IGNORE
 from segnosis.data.split import Split
 from segnosis.doctor.check_data import check_data
 from segnosis.doctor.diagnosis import Diagnosis
@@ -102,13 +103,18 @@ def _train(
     seed = given.seed if given and seed is None else seed or 0
     anyway = anyway or (given is not None and given.unreadable == "skip")
     fingerprint, checked, parts = examined(dataset, seed=seed, listener=listener, anyway=anyway)
-    from segnosis.training import evaluate, planner, showcase
+    from segnosis.doctor.diagnose import diagnose
+    from segnosis.doctor.diagnose_run import history
+    from segnosis.doctor.examine import merge
+    from segnosis.report import run_report
+    from segnosis.training import build, evaluate, planner, showcase
     from segnosis.training.environment import environment
-    from segnosis.training.fit import fit
+    from segnosis.training.fit import feed_for, fit
     from segnosis.training.predict import Predictor
 
     changes: dict[str, Any] = {"seed": seed, "unreadable": "skip" if anyway else "stop"}
-    changes |= {key: value for key, value in (("model", model), ("epochs", epochs), ("minutes", minutes)) if value}
+    asked = {"model": model, "epochs": epochs, "minutes": minutes}
+    changes |= {name: value for name, value in asked.items() if value is not None}
     if given is None:
         plan = planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), **changes)
     else:
@@ -131,11 +137,20 @@ def _train(
         "split": {name: part.ids for name, part in zip(("train", "validation", "test"), parts, strict=True)},
         "seconds": round(time.monotonic() - started, 1),
     }
-    from segnosis.doctor.diagnose_run import diagnose_run
-    from segnosis.report import run_report
-
     scores["shown"] = showcase.save(folder, predictor, parts[2], scores["samples"])
-    diagnosis = diagnose_run(folder, checked=checked)
+    listener.step("examining model, loss and history")
+    live = diagnose(
+        fitted.model,
+        feed_for(fitted.plan, parts[0], training=True),
+        feed_for(fitted.plan, parts[1], training=False),
+        loss=build.loss(fitted.plan, ignore_class=IGNORE),
+        optimizer=build.optimizer(fitted.plan, total_steps=fitted.plan.epochs * (fitted.plan.steps_per_epoch or 1)),
+        class_names=list(dataset.spec.class_names),
+        history=history(folder),
+        seed=seed,
+    )
+    # Where files and batches could both be judged, the files count: all of them were seen.
+    diagnosis = merge(live, checked)
     write_json(folder.diagnosis, diagnosis.to_json())
     # From here on the run counts as finished; the report can always be written again.
     write_json(folder.scores, scores)

@@ -72,8 +72,8 @@ def fit(
     spec = train.spec
     determinism.start(plan.seed)
     network = build.model(plan, channels=spec.channels, num_classes=spec.num_classes)
-    model = TwoTermModel(network.inputs, network.outputs)
-    held_out = _Held(_feed(plan, validation, spec.ignore_class, training=False))
+    model = TwoTermModel(network.input, network.output)
+    held_out = _Held(feed_for(plan, validation, training=False))
     ignore = held_out.ignore_class
     deadline = started + plan.minutes * 60.0 - reserve if plan.minutes else None
     stored = checkpoint.load(folder.checkpoint, "last") if resume else None
@@ -83,7 +83,7 @@ def fit(
         plan = _fitted_to_time(plan, model, train, held_out, ignore, seconds=(deadline or 0.0) - time.monotonic())
         plan.save(folder.plan)
         listener.forecast((deadline or 0.0) - time.monotonic() + reserve, plan.reasons["epochs"])
-    feed = _feed(plan, train, spec.ignore_class, training=True)
+    feed = feed_for(plan, train, training=True)
     steps = len(feed)
     optimizer = build.optimizer(plan, total_steps=steps * plan.epochs)
     model.compile(optimizer, loss=build.loss(plan, ignore_class=ignore), jit_compile=determinism.compiled())
@@ -122,7 +122,8 @@ def fit(
     return Fitted(network, plan, recorder.best_epoch, recorder.stopped)
 
 
-def _feed(plan: Plan, dataset: Dataset, ignore_class: int | None, *, training: bool) -> Any:
+def feed_for(plan: Plan, dataset: Dataset, *, training: bool) -> Any:
+    """The batches of `dataset` as the plan cuts them: with augmentation to train on, as they are to validate."""
     return data.feed(
         dataset,
         batch_size=plan.batch_size,
@@ -177,7 +178,7 @@ def _fitted_to_time(
         jit_compile=determinism.compiled(),
     )
     clock = _Clock()
-    trial = _feed(plan.with_(steps_per_epoch=_TRIAL_STEPS), train, ignore, training=True)
+    trial = feed_for(plan.with_(steps_per_epoch=_TRIAL_STEPS), train, training=True)
     model.fit(trial, epochs=1, callbacks=[clock], verbose=0, shuffle=False)
     step = float(np.median(np.diff(clock.ends)[1:]))
     compiling = max(clock.ends[0] - began - step, 0.0)

@@ -100,7 +100,7 @@ def reserve(plan: Plan, held_out: Dataset, fingerprint: Fingerprint) -> float:
     pixels = fingerprint.height[1] * fingerprint.width[1]
     tiles = max(1.0, pixels / (window[0] * window[1] * (1 - plan.overlap) ** 2)) * len(held_out)
     per_tile = 0.12 * window[0] * window[1] / 256**2
-    return 12.0 + 1.3 * tiles * per_tile * (3 if plan.mirror else 1)
+    return 22.0 + 1.3 * tiles * per_tile * (3 if plan.mirror else 1)
 
 
 def _size(fingerprint: Fingerprint) -> tuple[int, str, str]:
