@@ -173,12 +173,12 @@ def _kernels(layer: Any) -> list[np.ndarray]:
 
 def _scale(layer: Any) -> float | None:
     scales = []
-    for kernel in _kernels(layer):
+    for index, kernel in enumerate(_kernels(layer)):
         if kernel.ndim < 2:
             continue
         units = kernel.shape[-2] if isinstance(layer, keras.layers.Conv2DTranspose) else kernel.shape[-1]
-        is_depthwise = (
-            kernel.ndim == 4 and getattr(layer, "depthwise_kernel", None) is not None and units != kernel.size
+        is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D) or (
+            isinstance(layer, keras.layers.SeparableConv2D) and index == 0
         )
         inputs = float(np.prod(kernel.shape[:2])) if is_depthwise else kernel.size / max(1, units)
         scales.append(float(np.sqrt(np.mean(kernel**2)) / np.sqrt(2.0 / max(1.0, inputs))))

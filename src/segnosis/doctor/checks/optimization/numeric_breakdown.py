@@ -3,8 +3,8 @@
 ## What it looks for
 Weights that hold NaN; the first layer that turns finite numbers into infinite ones; a loss or a gradient that is not
 finite although the outputs are. Kernels more than 10 times as large as He's initialisation would make them, together
-with a first loss more than `max_loss` times that of guessing or activations above 1000; kernels that all hold one single number. And a head that
-computes in float16.
+with a first loss more than `max_loss` times that of guessing or activations above 1000; kernels that all hold one
+single number. And a head that computes in float16.
 
 ## Why the model does not learn
 One NaN in a gradient makes every weight NaN at the next step. Kernels ten times too large multiply in every layer. In
@@ -41,10 +41,9 @@ def check(
     gradients: Gradients | None = None,
     reference_numbers: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Verdict:
-    largest = max(
-        (part for part in trainable_map.parts if part.scale), key=lambda part: part.scale or 0.0, default=None
-    )
     with_kernels = [part for part in trainable_map.parts if part.scale is not None]
+    hidden = [part for part in with_kernels if part.stage != "head"]
+    largest = max(with_kernels, key=lambda part: part.scale or 0.0, default=None)
     broken = next((layer for layer in activations.layers if layer.given_finite and not layer.finite), None)
     value = gradients.losses[0] if gradients is not None and gradients.losses else None
     uniform = max((numbers["uniform"] for numbers in (reference_numbers or {}).values()), default=None)
@@ -74,8 +73,8 @@ def check(
         )
     if broken is not None:
         return Finding(
-            says=f"`{broken.layer}` ({broken.kind}, {broken.dtype}) is the first of {len(activations.layers)} layers to "
-            "turn finite numbers into NaN or infinity.",
+            says=f"`{broken.layer}` ({broken.kind}, {broken.dtype}) is the first of {len(activations.layers)} layers "
+            "to turn finite numbers into NaN or infinity.",
             measured=measured,
             fix=f"`dtype='float32'` for `{broken.layer}`."
             if broken.dtype == "float16"
@@ -98,20 +97,14 @@ def check(
             fix="Add `keras.config.epsilon()` inside the loss' roots, logarithms and divisions.",
             level="suspected" if half is not None else "proven",
         )
-    if (
-        with_kernels
-        and len(with_kernels) > 1
-        and all(part.is_constant for part in with_kernels if part.stage != "head")
-    ):
-        constant = [part.name for part in with_kernels if part.is_constant]
-        if constant:
-            return Finding(
-                says=f"{len(constant)} of {len(with_kernels)} layers start with one single number in their whole kernel: "
-                "all units of a layer are equal and stay equal.",
-                measured=measured,
-                fix="`kernel_initializer='he_normal'`.",
-                where=tuple(constant[:8]),
-            )
+    if hidden and all(part.is_constant for part in with_kernels):
+        return Finding(
+            says=f"All {len(with_kernels)} layers hold one single number in their whole kernel: all units of a layer "
+            "are equal and stay equal.",
+            measured=measured,
+            fix="`kernel_initializer='he_normal'`.",
+            where=tuple(part.name for part in hidden[:8]),
+        )
     is_costly = value is not None and uniform is not None and value > max_loss * uniform
     if largest is not None and (largest.scale or 0) > max_scale and (is_costly or loudest > max_activation):
         return Finding(

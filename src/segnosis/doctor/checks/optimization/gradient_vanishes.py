@@ -1,0 +1,89 @@
+"""The first layers receive next to no gradient.
+
+## What it looks for
+The gradient of the first trainable kernel against that of the last, over three batches: less than 0.001 of it. And
+what the user's optimizer makes of it: the first kernel must not be able to change by 1 % in the planned steps. Networks
+with zero-initialised branches are left alone, for those open after the first step.
+
+## Why the model does not learn
+Each sigmoid or tanh passes at most a quarter of the gradient on, and without skip connections or normalisation the
+factors multiply. The first layers then stay as random as they were, whatever the last ones do.
+
+## What to do
+`activation="relu"` in hidden layers, `kernel_initializer="he_normal"`, BatchNormalization, skip connections.
+"""
+
+from __future__ import annotations
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.gradients import Gradients
+from segnosis.doctor.evidence.planned_movement import PlannedMovement
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "OPT004", "error"
+EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM", "OPT005", "OPT006")
+
+
+def check(
+    gradients: Gradients,
+    *,
+    max_ratio: float = 1e-3,
+    max_moved: float = 0.01,
+    sure_ratio: float = 1e-5,
+    planned_movement: PlannedMovement | None = None,
+) -> Verdict:
+    kernels = [slope for slope in gradients.slopes if slope.path.endswith("kernel")]
+    if len(kernels) < 2 or not gradients.finite:
+        return NotApplicable("fewer than two kernels are trainable, or their gradients are not finite")
+    if any(slope.weight == 0 for slope in gradients.slopes if slope.path.endswith(("kernel", "gamma"))):
+        return NotApplicable("a branch starts at 0: gradients reach the rest after the first step only")
+    first, last = kernels[0], kernels[-1]
+    ratio = (first.data or 0.0) / last.data if last.data else 1.0
+    reach = {kernel.path: kernel.planned for kernel in planned_movement.kernels} if planned_movement else {}
+    moved = reach.get(first.path, 0.0 if planned_movement else None)
+    measured: dict[str, float | str | None] = {
+        "first_kernel": first.path,
+        "gradient_of_first": first.data,
+        "last_kernel": last.path,
+        "gradient_of_last": last.data,
+        "ratio": ratio,
+        "planned_change_of_first": moved,
+    }
+    if ratio >= max_ratio or (moved is not None and moved >= max_moved) or (moved is None and ratio >= sure_ratio):
+        return Healthy(measured)
+    weak = [slope.path for slope in kernels if (slope.data or 0.0) < max_ratio * (last.data or 0.0)]
+    return Finding(
+        says=f"The gradient of `{first.path}` is {ratio:.1e} times that of `{last.path}`; {len(weak)} of "
+        f"{len(kernels)} kernels will stay as they were made.",
+        measured=measured,
+        fix="`activation='relu', kernel_initializer='he_normal'` in the hidden layers, and "
+        "`keras.layers.BatchNormalization()` between them.",
+        where=tuple(weak[:8]),
+        level="proven" if ratio < sure_ratio and moved is not None else "suspected",
+    )
+
+
+def _case(activation: str, depth: int = 9) -> Case:
+    import keras
+
+    start = [keras.initializers.GlorotUniform(seed=seed) for seed in range(depth)]
+    layers = [
+        keras.layers.Conv2D(6, 3, padding="same", activation=activation, kernel_initializer=start[i], name=f"conv{i}")
+        for i in range(depth)
+    ]
+    return Case(
+        model=segmenter(3, "softmax", before=layers),
+        loss="sparse_categorical_crossentropy",
+        optimizer=keras.optimizers.SGD(0.01),
+        batches=squares("ids"),
+        fit_arguments={"epochs": 5, "steps_per_epoch": 20},
+    )
+
+
+def sick() -> Case:
+    return _case("sigmoid")
+
+
+def healthy() -> Case:
+    return _case("relu")

@@ -1,0 +1,142 @@
+"""The steps are too small to get anywhere in the planned time.
+
+## What it looks for
+First the optimizer alone: a copy of it moves one number per kernel, along the measured gradient, all steps in one
+direction. When no kernel can change by more than 1 % in all planned steps, even were the gradient ten times as large,
+that is proof. Otherwise, where a step is shorter than 0.002 of the kernel, copies are trained: the whole plan in a few
+dozen steps, each as many times larger, against as few steps of Adam(1e-3), on three batches. The plan must come to
+less than half of what Adam does, or not even to what guessing by class frequency costs where Adam is well below that.
+
+## Why the model does not learn
+It does, by a little: the loss falls monotonically and slowly, often no further than what guessing the commonest class
+costs. Adadelta expects rates near 1; SGD on a mean over many pixels expects 0.01 and more.
+
+## What to do
+`optimizer=keras.optimizers.Adam(1e-3)`; or a rate ten to a hundred times larger. A warm-up counts with its top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.planned_movement import PlannedMovement
+from segnosis.doctor.evidence.planned_training import PlannedTraining
+from segnosis.doctor.evidence.rate_trials import RateTrials
+from segnosis.doctor.evidence.trainable_map import TrainableMap
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, Verdict
+
+CODE, SEVERITY = "OPT002", "error"
+EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM")
+
+
+def check(
+    planned_movement: PlannedMovement,
+    planned_training: PlannedTraining,
+    trainable_map: TrainableMap,
+    *,
+    max_moved: float = 0.01,
+    max_progress: float = 0.5,
+    min_fall: float = 0.3,
+    max_against_guessing: float = 0.7,
+    rate_trials: RateTrials | None = None,
+    reference_numbers: Mapping[str, Mapping[str, float]] | None = None,
+) -> Verdict:
+    moved = planned_movement
+    prior = min((numbers["class_prior"] for numbers in (reference_numbers or {}).values()), default=None)
+    measured: dict[str, float | str | None] = {
+        "optimizer": moved.optimizer,
+        "learning_rate": moved.rate,
+        "planned_steps": moved.steps,
+        "steps_are_known": str(planned_training.is_said).lower(),
+        "step_per_kernel": moved.per_step,
+        "planned_change_at_most": moved.at_most,
+        "class_prior_entropy": prior,
+    }
+    fix = f"`optimizer=keras.optimizers.Adam(1e-3)` in place of {moved.optimizer}({moved.rate:g})."
+    if moved.at_most < max_moved:
+        fresh = any(part.is_trainable and part.is_drawn for part in trainable_map.parts)
+        return Finding(
+            says=f"{moved.optimizer} at {moved.rate:g} can change no kernel by more than {moved.at_most:.2g} of its "
+            f"size in {moved.steps} steps, were every step in one direction: nothing can be learned.",
+            measured=measured,
+            fix=fix,
+            level="proven" if fresh else "suspected",
+        )
+    if rate_trials is None or rate_trials.asks != "too-low" or not rate_trials.trials:
+        return Healthy(measured)
+    planned, reference = rate_trials.trials
+    progress = [
+        (start - end) / (start - best) if start > best else 1.0
+        for start, end, best in zip(planned.start, planned.end, reference.end, strict=True)
+    ]
+    falls = [1 - best / start for start, best in zip(reference.start, reference.end, strict=True) if start > 0]
+    measured |= {
+        "loss_at_start": _mean(planned.start),
+        "loss_after_the_plan": _mean(planned.end),
+        "loss_after_reference": _mean(reference.end),
+        "reference_steps": reference.steps,
+        "trials": len(progress),
+    }
+    guesses = (
+        all(
+            end > guess and best < max_against_guessing * guess
+            for end, best, guess in zip(planned.end, reference.end, rate_trials.guessing, strict=True)
+        )
+        if rate_trials.guessing
+        else False
+    )
+    if falls and min(falls) > min_fall and (max(progress) < max_progress or guesses):
+        sure = len(progress) >= 3 and planned_training.is_said
+        return Finding(
+            says=f"All {moved.steps} planned steps of {moved.optimizer}({moved.rate:g}) take the loss from "
+            f"{_mean(planned.start):.3g} to about {_mean(planned.end):.3g}; {reference.steps} steps of Adam(0.001) "
+            f"take it to {_mean(reference.end):.3g} ({len(progress)} of {len(progress)} batches)."
+            + (f" Guessing by class frequency costs {prior:.3g}." if prior is not None else ""),
+            measured=measured,
+            fix=fix,
+            level="confirmed" if sure else "suspected",
+        )
+    return Healthy(measured)
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    mean = sum(values) / len(values)
+    return mean if mean - mean == 0 else 1e38
+
+
+def _case(optimizer: str, rate: float) -> Case:
+    """Bright squares behind three wide layers, which Adam learns within 40 steps."""
+    import keras
+
+    given = {"Adadelta": keras.optimizers.Adadelta, "Adam": keras.optimizers.Adam, "SGD": keras.optimizers.SGD}
+    wide = [
+        keras.layers.Conv2D(
+            48, 3, padding="same", activation="relu", kernel_initializer=keras.initializers.HeNormal(seed=seed)
+        )
+        for seed in (3, 4)
+    ]
+    return Case(
+        model=segmenter(3, "softmax", before=wide),
+        loss="sparse_categorical_crossentropy",
+        optimizer=given[optimizer](rate),
+        batches=squares("ids", count=3),
+        fit_arguments={"epochs": 20, "steps_per_epoch": 50},
+    )
+
+
+def sick() -> Case:
+    return _case("Adadelta", 1e-5)
+
+
+def sick_by_trial() -> Case:
+    return _case("SGD", 1e-4)
+
+
+def healthy() -> Case:
+    return _case("Adam", 1e-3)
+
+
+def healthy_in_many_small_steps() -> Case:
+    return _case("Adam", 1e-4)

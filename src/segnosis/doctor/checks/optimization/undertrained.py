@@ -1,0 +1,67 @@
+"""The model is learning: wait.
+
+## What it looks for
+A history whose loss still falls at the end: over its last quarter by more than 1 % of itself an epoch, and in most of
+those epochs; validation, where there is one, no worse than before. And an epoch that takes fewer steps than the data
+has batches.
+
+## Why the model does not learn
+It does. It was stopped early.
+
+## What to do
+More epochs, or `steps_per_epoch` left out. This is a note, not a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.planned_training import PlannedTraining
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+CODE, SEVERITY = "OPT003", "note"
+EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM", "OPT001", "OPT002", "OUT002")
+
+
+def check(
+    history: Mapping[str, Sequence[float]],
+    *,
+    min_epochs: int = 4,
+    min_fall: float = 0.01,
+    planned_training: PlannedTraining | None = None,
+) -> Verdict:
+    loss = list(history.get("data_loss") or history.get("loss") or ())
+    if len(loss) < min_epochs:
+        return NotApplicable(f"the history has {len(loss)} epochs, {min_epochs} are needed")
+    tail = loss[-max(3, len(loss) // 4) :]
+    fall = (tail[0] - tail[-1]) / max(1e-12, abs(tail[0])) / (len(tail) - 1)
+    falling = sum(after < before for before, after in pairwise(tail)) / (len(tail) - 1)
+    validation = list(history.get("val_loss") or ())
+    best = min(validation[:-1], default=None)
+    worse = best is not None and len(validation) == len(loss) and validation[-1] > 1.05 * best
+    measured: dict[str, float | str | None] = {
+        "epochs": len(loss),
+        "first_loss": loss[0],
+        "last_loss": loss[-1],
+        "fall_per_epoch_at_the_end": fall,
+        "share_of_falling_epochs": falling,
+        "planned_steps": planned_training.total if planned_training else None,
+    }
+    if fall > min_fall and falling > 0.5 and not worse:
+        return Finding(
+            says=f"The loss falls by {fall:.1%} an epoch after {len(loss)} epochs ({loss[0]:.3g} → {loss[-1]:.3g}): "
+            "the model is learning, and was stopped early.",
+            measured=measured,
+            fix=f"`epochs={3 * len(loss)}`.",
+        )
+    return Healthy(measured)
+
+
+def sick() -> Case:
+    return Case(history={"loss": [0.9**epoch for epoch in range(8)]})
+
+
+def healthy() -> Case:
+    return Case(history={"loss": [0.1 + 0.3**epoch for epoch in range(20)]})
