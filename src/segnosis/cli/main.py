@@ -41,8 +41,8 @@ def application() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    # TensorFlow's start-up notes are not news to the person at the terminal; her own setting wins.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow's notes on its kernels are no news to the person at the terminal; her own setting wins.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     traceback = "--traceback" in arguments[: _own(arguments)]
     try:
         application()(args=arguments, standalone_mode=True)
