@@ -12,6 +12,8 @@ from segnosis.training.listener import Listener
 if TYPE_CHECKING:
     from segnosis.training.plan import Plan
 
+_STEP = 3.0
+"""Seconds a step takes before a log names the next one."""
 _EVERY = 15.0
 """Seconds between two lines about the same step in a log."""
 
@@ -33,7 +35,7 @@ class Screen(Listener):
             if new or now - self._shown > 0.1 or done == total:
                 self._draw(f"{what}{count}")
                 self._shown = now
-        elif new or now - self._shown > _EVERY:
+        elif (new and now - self._shown > _STEP) or now - self._shown > _EVERY:
             self._line(f"{what}{count} …")
             self._shown = now
         self._what = what

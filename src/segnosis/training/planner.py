@@ -87,8 +87,7 @@ def plan(
     chosen["weight_decay"] = 1e-2
     reasons["weight_decay"] = "decoupled from the loss, which therefore shows the data term alone"
     chosen |= _length(training_samples, chosen["batch_size"], epochs, minutes, reasons)
-    chosen["window"] = (min(256, 2 * side),) * 2 if chosen["fit_to_size"] == "crop" else (side, side)
-    reasons["window"] = "tile of whole-image prediction" if chosen["fit_to_size"] == "crop" else "the training size"
+    chosen["window"], reasons["window"] = _window(fingerprint, side, crop=chosen["fit_to_size"] == "crop")
     chosen["mirror"] = bool(quick)
     reasons["mirror"] = "the mean over mirror images is steadier" if quick else "one look is enough"
     return Plan(**chosen, reasons=reasons)
@@ -115,6 +114,17 @@ def _size(fingerprint: Fingerprint) -> tuple[int, str, str]:
     side = min(side, max(128, math.ceil(min(height, width) / 2**_DEPTH) * 2**_DEPTH))
     reason = f"large objects span {extent:.0f} pixels" if extent else "objects are small"
     return side, "crop", f"{reason}; the median image is {height} × {width}"
+
+
+def _window(fingerprint: Fingerprint, side: int, *, crop: bool) -> tuple[tuple[int, int], str]:
+    """Tile of whole-image prediction, and why: no larger than the images, or mirrored margins cost as much as they."""
+    if not crop:
+        return (side, side), "the training size"
+    most = min(256, 2 * side)
+    height, width = (
+        min(most, math.ceil(x[1] / 2**_DEPTH) * 2**_DEPTH) for x in (fingerprint.height, fingerprint.width)
+    )
+    return (height, width), "whole images where they are no larger than a tile, overlapping tiles where they are"
 
 
 def _preprocessing(fingerprint: Fingerprint) -> tuple[str, tuple[float, float], str]:
