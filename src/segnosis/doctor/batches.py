@@ -98,7 +98,9 @@ def draw(
     with _as_it_was(x):
         try:
             source, num_samples = _source(x, y, sample_weight, batch_size, shuffle, rows, seed)
-            _take(source, limits or Limits(), steps, items)
+            seen_whole = _take(source, limits or Limits(), steps, items)
+            if seen_whole and num_samples is None:
+                num_samples = sum((np.shape(tree.flatten(item)[0]) or (1,))[0] for item in items)
             if _is_arrays(x, y, sample_weight):
                 check_data_cardinality(tuple(part for part in (x, y, sample_weight) if part is not None))
         except Exception as problem:  # a user's pipeline may raise anything; the doctor then looks at what came before
@@ -119,8 +121,8 @@ def sample_count(batch: Batch) -> int:
     return int(shapes[0][0]) if shapes and shapes[0] else 1
 
 
-def _take(source: Iterator[Any], limits: Limits, steps: int | None, items: list[Any]) -> None:
-    """Append host copies of what `source` yields to `items`, until a limit is reached."""
+def _take(source: Iterator[Any], limits: Limits, steps: int | None, items: list[Any]) -> bool:
+    """Append host copies of what `source` yields to `items`, until a limit is reached; whether that was all of it."""
     start, samples, size = time.perf_counter(), 0, 0.0
     for item in islice(source, steps):
         items.append(tree.map_structure(to_host, item, none_is_leaf=False))
@@ -131,6 +133,9 @@ def _take(source: Iterator[Any], limits: Limits, steps: int | None, items: list[
             break
         if time.perf_counter() - start >= limits.seconds:
             break
+    else:
+        return steps is None
+    return False
 
 
 def _is_arrays(x: Any, y: Any, sample_weight: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.trainers.compile_utils import get_loss, get_metric  # what fit() itself makes of `loss=`, `metrics=`
 
 from segnosis.doctor.case import Batch
@@ -117,7 +118,8 @@ def measure(
     """One `Head` per output, in the model's order."""
     graph = graph_of(model)
     outputs = keras.tree.flatten(graph.outputs) if graph is not None else []
-    names = _names(model, graph, len(outputs))
+    shapes = [] if outputs or not batches else _shapes(model, batches[0])
+    names = _names(model, graph, len(outputs) or len(shapes))
     weights = getattr(model._compile_loss, "_user_loss_weights", None)
     heads = []
     with untouched(model), warnings.catch_warnings():
@@ -127,8 +129,9 @@ def measure(
             if outputs:
                 end = ending(outputs[index])
                 head = replace(head, shape=end.shape, layer=end.layer, steps=end.steps, fed_by=end.fed_by, known=True)
-            elif len(names) == 1:
-                head = replace(head, layer=_last_layer(model))
+            else:
+                shape = shapes[index] if index < len(shapes) else ()
+                head = replace(head, shape=shape, layer=_last_layer(model) if len(names) == 1 else "")
             weight = head.pick(weights)
             head = replace(head, loss_weight=1.0 if weight is None else float(weight))
             heads.append(_judged(head, loss, metrics, head.pick(batches[0].y) if batches else None))
@@ -139,6 +142,21 @@ def _last_layer(model: keras.Model) -> str:
     """Of a model without a graph: the layer with weights that was made last, most likely the head."""
     weighted = [layer.name for layer in all_layers(model) if layer.weights]
     return weighted[-1] if weighted else ""
+
+
+def _shapes(model: keras.Model, batch: Batch) -> list[tuple[int | None, ...]]:
+    """Output shapes of a model without a graph, traced on symbols; `[]` when it cannot be."""
+
+    def symbol(array: Any) -> keras.KerasTensor:
+        return keras.KerasTensor((None, *np.shape(array)[1:]), dtype=keras.config.floatx())
+
+    with untouched(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            outputs = model.compute_output_spec(keras.tree.map_structure(symbol, batch.x))
+        except Exception:  # a `call` that only works on values; the forward probe shows its outputs all the same
+            return []
+    return [tuple(output.shape) for output in keras.tree.flatten(outputs)]
 
 
 def _names(model: keras.Model, graph: Any, count: int) -> list[str]:

@@ -40,6 +40,9 @@ SUSPECTS = 64
 _FEWEST = 8
 _PERMUTATIONS = 200
 _GAIN_WORTH_TELLING = 0.1
+_COMMON_GAIN = 0.5
+"""A turn that gains so much in the mean of all pairs is what happened to each that gains by it: the best of hundreds of
+shifts may fit a single small outline even better, by chance."""
 _LOYALTY = 0.2
 """A mask leaves its own image in the assignment only for a gain above this: look-alikes stay where they are."""
 
@@ -267,8 +270,14 @@ def _misplaced(
 ) -> tuple[tuple[Misplaced, ...], dict[str, float], dict[str, float]]:
     out, won = [], Counter[str]()
     gains = {name: float(np.mean(score - own)) / unit for name, score in moved.items()}
+    common = max(gains, key=lambda name: gains[name])
     for k, item in enumerate(items):
         name = max(moved, key=lambda name: moved[name][k])
+        if gains[common] >= _COMMON_GAIN and float(moved[common][k] - own[k]) / unit > _GAIN_WORTH_TELLING:
+            won[common] += 1
+            gain = float(moved[common][k] - own[k]) / unit
+            out.append(Misplaced(item.mask_place, common, round((float(own[k]) - chance) / unit, 3), round(gain, 3)))
+            continue
         gain = float(moved[name][k] - own[k]) / unit
         row, column, best, unshifted = shifts[k]
         if max(abs(row), abs(column)) >= 2 and (best - unshifted) / unit > gain:

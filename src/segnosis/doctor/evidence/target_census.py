@@ -56,7 +56,8 @@ def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[A
         raise Unavailable("no target of the batches is a mask")
     first = found[0]
     planes = first.shape[-1] if first.ndim == 4 else 1
-    form = _form(found, planes, label_space)
+    exclusive = any(step.does == "softmax" for step in getattr((heads or (None,))[0], "steps", ()))
+    form = _form(found, planes, label_space, exclusive)
     census, masked = Census(), 0
     values: set[float] = set()
     for number, (batch, target) in enumerate(zip(batches, targets, strict=True)):
@@ -91,7 +92,7 @@ def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[A
 
 
 def _form(
-    targets: Sequence[np.ndarray], planes: int, space: LabelSpace
+    targets: Sequence[np.ndarray], planes: int, space: LabelSpace, exclusive: bool
 ) -> Literal["ids", "one-hot", "planes", "colour"]:
     if planes == 1:
         return "ids"
@@ -100,6 +101,8 @@ def _form(
     level = top if top > 0 else 1.0
     if all(np.allclose(part, level, rtol=1e-3) for part in sums):
         return "one-hot"
+    if exclusive and planes == space.channels and all(np.isin(part, (0, level)).all() for part in sums):
+        return "one-hot"  # behind a softmax, rows of zeros are pixels without a class
     if planes in (3, 4) and (planes != space.channels or top > 1.5):
         return "colour"
     if all(as_plane(target[0])[1] == "copies" for target in targets) and planes in (3, 4) and planes != space.channels:

@@ -49,10 +49,12 @@ def check(
         return _as_stored(label_census, spec, label_space, excerpt)
     if target_census is None:
         return NotApplicable("no masks were given whose values have a known meaning")
-    if target_census.form == "colour" or (
+    if target_census.form in ("colour", "planes") or (
         label_space.channels == 1 and target_census.form == "ids" and target_census.distinct > 2
     ):
         return NotApplicable("the targets are no class ids")
+    if target_census.census.fractional:
+        return NotApplicable("the targets hold values between the classes")
     if target_census.samples < min(enough, num_samples or enough):
         return NotApplicable(
             f"{target_census.samples} samples are too few to call a class absent; it takes all, or {enough}"

@@ -23,7 +23,7 @@ from segnosis.doctor.evidence.target_census import TargetCensus
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LAB003", "error"
-EXPLAINED_BY = ("HED003",)
+EXPLAINED_BY = ("LAB002", "HED003")
 
 
 def check(

@@ -49,7 +49,7 @@ def check(input_statistics: InputStatistics, *, max_span: float = 0.02, min_span
             fix=f"Remove `{input_statistics.scalers[0]}` from the model, or the division in the pipeline.",
             where=input_statistics.scalers,
         )
-    twice = train.low >= 0 and 0.9 / 255 <= train.high <= 1.02 / 255
+    twice = train.low >= 0 and 0.5 / 255 <= train.high <= 1.02 / 255
     signed = train.low >= -1.001 and train.high <= -0.98
     once = "`/ 255`" if twice else "`preprocess_input`, which expects 0 to 255," if signed else "a division"
     return Finding(

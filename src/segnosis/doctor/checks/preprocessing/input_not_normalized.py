@@ -80,7 +80,10 @@ def _worse(scale: InputScale, min_ratio: float, min_saturated: float) -> bool:
         return False
     if not scale.loss < float("inf"):
         return scale.loss_standardized < float("inf")
-    saturates = scale.extreme > min_saturated + scale.extreme_standardized and scale.loss > scale.loss_standardized
+    # outputs stuck at 0 and 1 can happen to be right for a large background; of a trained model they are right indeed
+    saturates = (
+        scale.extreme > min_saturated + scale.extreme_standardized and scale.loss > 0.5 * scale.loss_standardized
+    )
     return saturates or scale.loss > min_ratio * abs(scale.loss_standardized)
 
 
