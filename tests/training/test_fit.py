@@ -112,9 +112,7 @@ def test_a_budget_is_kept(hearts: Path, parts: Any, tmp_path: Path) -> None:
     assert "measured on this machine" in fitted.plan.reasons["epochs"]
 
 
-def test_a_damaged_checkpoint_is_told_and_never_loaded(
-    hearts: Path, parts: Any, straight: Any, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_told_and_never_loaded(hearts: Path, parts: Any, straight: Any, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(straight[2], tmp_path / "run")

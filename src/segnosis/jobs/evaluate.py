@@ -46,5 +46,4 @@ def predictor(run: Run) -> Any:
     """The run's model, applied as its plan says."""
     from segnosis.training.predict import Predictor
 
-    plan = run.plan
-    return Predictor(run.model(), window=plan.window or plan.size, overlap=plan.overlap, mirror=plan.mirror)
+    return Predictor.planned(run.plan, run.model())

@@ -126,7 +126,7 @@ def _train(
 
     reserve = planner.reserve(plan, parts[2], fingerprint)
     fitted = fit(plan, parts[0], parts[1], folder, listener=listener, resume=resume, started=started, reserve=reserve)
-    predictor = Predictor(fitted.model, window=plan.window or plan.size, overlap=plan.overlap, mirror=plan.mirror)
+    predictor = Predictor.planned(plan, fitted.model)
     scores = evaluate.evaluate(
         predictor, parts[2], progress=lambda done, total: listener.step("scoring whole held-out images", done, total)
     )

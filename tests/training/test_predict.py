@@ -1,0 +1,49 @@
+"""Whole images of any size: the same answer a plain call of the model gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segnosis.training.predict import Predictor
+
+
+class Identity:
+    """Stands for a model whose logits are the pixels themselves, so that geometry alone is tested."""
+
+    shapes: list[tuple[int, ...]]
+
+    def __init__(self) -> None:
+        self.shapes = []
+
+    def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
+        self.shapes.append(x.shape)
+        return np.concatenate([np.zeros_like(x), x], axis=-1)
+
+
+def _expected(image: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-image.astype(np.float64)))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (50, 71), (9, 100), (33, 32)])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_tiles_make_the_whole_image(size: tuple[int, int], mirror: bool) -> None:
+    image = np.random.default_rng(0).normal(size=(*size, 1)).astype(np.float32)
+    model: Any = Identity()
+    found = Predictor(model, window=(32, 32), mirror=mirror).probabilities(image)
+    assert found.shape == (*size, 2)
+    np.testing.assert_allclose(found[..., 1:], _expected(image), atol=1e-5)
+    assert len(set(model.shapes)) == 1, "one shape: the backend compiles once"
+
+
+def test_stretched_images_come_back_at_their_size_and_place() -> None:
+    image = np.zeros((60, 90, 1), np.float32)
+    image[15:30, 45:75] = 8.0
+    image -= 4.0
+    model: Any = Identity()
+    mask = Predictor(model, window=(32, 32), fit="resize").mask(image)
+    assert mask.shape == (60, 90)
+    assert np.mean(mask == (image[..., 0] > 0)) > 0.97
+    assert model.shapes[0][1:3] == (32, 32)
