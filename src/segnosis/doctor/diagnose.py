@@ -13,6 +13,7 @@ from segnosis.doctor.augmentation import joint_augmentation
 from segnosis.doctor.batches import Drawn, Limits, draw
 from segnosis.doctor.capture import build_case
 from segnosis.doctor.case import Budget
+from segnosis.doctor.counterfactual import settle
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import examine
 from segnosis.doctor.history import read_history
@@ -107,7 +108,8 @@ def diagnose(
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Keras warns of while it is probed, the findings say better
-            return examine(case)
+            diagnosis = examine(case)
+            return settle(case, diagnosis) if budget == "train" else diagnosis
 
 
 def _check_arguments(model: Any, budget: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from segnosis.core.errors import DataError
 from segnosis.doctor.case import Budget, Case, Script
+from segnosis.doctor.counterfactual import settle
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import Progress, examine
 from segnosis.doctor.fit_call import BatchLoop, case_of_fit
@@ -201,6 +202,8 @@ class _Run:
         with random_state_kept(globals_), untouched(case.model), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Keras warns of while it is probed, the findings say better
             diagnosis = examine(case, thresholds=self.thresholds, progress=self.progress)
+            if case.budget == "train":
+                diagnosis = settle(case, diagnosis, progress=self.progress)
         error = case.extra.get("fit_error") or case.extra.get("build_error") or case.extra.get("pipeline_error")
         if error is not None and diagnosis.healthy:
             self.messages.append(f"fit() will stop with {type(error).__name__}: {error}")

@@ -18,6 +18,8 @@ says how many layers train.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.trainable_map import Part, TrainableMap
@@ -85,6 +87,21 @@ def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0) -> Verd
             severity="warning",
         )
     return Healthy(measured)
+
+
+def mend(case: Case) -> Case:
+    """Everything trains."""
+    from segnosis.doctor.snapshot import model_copy
+
+    model = model_copy(case.model, case.batches[0].x if case.batches else None)
+    model.trainable = True
+    return replace(case, model=model, optimizer=_unbuilt(case.optimizer))
+
+
+def _unbuilt(optimizer: Any) -> Any:
+    from segnosis.doctor.snapshot import optimizer_copy
+
+    return None if optimizer is None else optimizer_copy(optimizer)
 
 
 def _random(frozen: Sequence[Part]) -> list[Part]:
