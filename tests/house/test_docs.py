@@ -83,7 +83,8 @@ def _things_a_reader_has(folder: Path, text: str) -> dict[str, object]:
     if "path/to/" in text:
         phantom.write(folder / "path/to/data", subjects=6, size=32, slices=4)
         phantom.write(folder / "path/to/new/images", subjects=1, size=32, slices=4)
-    (folder / "train.py").write_text("import keras\n", encoding="utf-8")
+    program = next(text for _, text in blocks(DOCS / "tutorial.md") if text.startswith("# train.py"))
+    (folder / "train.py").write_text(program, encoding="utf-8")
     if "(images, masks)" not in text:
         return {}
     import numpy as np
@@ -107,15 +108,12 @@ def _command(line: str) -> str:
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE), line
         return ""
     if words[:2] == ["pip", "install"]:
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-            "optional-dependencies"
-        ]
-        assert set(re.findall(r"\[(.*)\]", words[2])[0].split(",")) <= set(extras), line
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert set(re.findall(r"\[(.*)\]", words[2])[0].split(",")) <= set(project["optional-dependencies"]), line
         return ""
     if words[0] == "python":
-        assert (ROOT / words[2].replace(".", "/")).exists() or (ROOT / f"{words[2].replace('.', '/')}.py").exists(), (
-            line
-        )
+        where = ROOT / (words[2].replace(".", "/") if words[1] == "-m" else words[1])
+        assert where.with_suffix(".py").exists() or (where / "__main__.py").exists(), line
         return ""
     assert words[0] == "segnosis", f"no test knows how to run: {line}"
     if words[1] == "diagnose":  # it runs a program of the reader's, in a process of its own

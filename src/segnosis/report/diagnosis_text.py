@@ -65,10 +65,9 @@ def _finding(finding: Finding, number: str, by_code: dict[str, Finding], *, said
     lines = [_wrapped(f"{number}{finding.code} {finding.name} ({finding.level} {finding.severity})")]
     if not said:
         lines.append(_wrapped(finding.says, "   "))
-    if finding.measured:
-        lines.append(
-            _wrapped("measured: " + ", ".join(_pair(name, value) for name, value in finding.measured.items()), "   ")
-        )
+    measured = [_pair(name, value) for name, value in finding.measured.items() if value is not None]
+    if measured:
+        lines.append(_wrapped("measured: " + ", ".join(measured), "   "))
     if finding.where:
         lines += _where(finding.where)
     lines.append(_wrapped(f"fix: {finding.fix}", "   "))

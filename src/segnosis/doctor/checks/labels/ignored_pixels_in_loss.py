@@ -30,6 +30,7 @@ from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LAB002", "error"
+EXPLAINED_BY = ("LAB001",)
 
 _ALWAYS_VOID = (255.0, 254.0, -1.0, -100.0)
 
