@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from benchmarks.doctor.recipe import Choices, Program, Recipe
 
@@ -152,8 +153,13 @@ def everything(faults: int, oddities: int, real: int) -> list[Program]:
         oddities: Ways per healthy program.
         real: Ways per entry on real data.
     """
-    from benchmarks.doctor import faults as _faults  # noqa: F401  (importing fills the lists)
-    from benchmarks.doctor import oddities as _oddities  # noqa: F401
+    for module in (
+        "faults_of_data",
+        "faults_of_models",
+        "oddities_of_data",
+        "oddities_of_models",
+    ):  # importing them fills the lists
+        import_module(f"benchmarks.doctor.{module}")
 
     made = programs(FAULTS, faults) + programs(HEALTHY, oddities)
     return made + programs(FAULTS, real, REAL_WAYS) + programs(HEALTHY, real, REAL_WAYS)

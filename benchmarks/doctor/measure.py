@@ -152,10 +152,8 @@ def foreground_dice(recipe: Recipe) -> float:
     assert recipe.model is not None
     x, truth = recipe.scale(recipe.val_images), recipe.val_masks
     y_pred = np.asarray(recipe.model.predict(x, verbose=0))
-    if y_pred.shape[-1] == 1:
-        ids = (y_pred[..., 0] > (0.0 if recipe.logits else 0.5)).astype(int)
-    else:
-        ids = y_pred.argmax(-1)
+    is_binary = y_pred.shape[-1] == 1
+    ids = y_pred[..., 0] > (0.0 if recipe.logits else 0.5) if is_binary else y_pred.argmax(-1)
     known = truth != 255
     scores = []
     for class_id in range(1, recipe.num_classes):

@@ -1,6 +1,6 @@
 """Lesions with a nested U-Net: "the loss falls, the metric stays constant, and why is the loss above 1?".
 
-    python lesions_unet_plus_plus.py [--feed own|keras] [--width 16] [--decay 2e-4]
+python lesions_unet_plus_plus.py [--feed own|keras] [--width 16] [--decay 2.5e-4]
 """
 
 import argparse
@@ -13,7 +13,7 @@ from scipy import ndimage
 options = argparse.ArgumentParser()
 options.add_argument("--feed", default="own", choices=("own", "keras"))
 options.add_argument("--width", type=int, default=16)
-options.add_argument("--decay", type=float, default=2e-4)
+options.add_argument("--decay", type=float, default=2.5e-4)
 options = options.parse_args()
 
 SIZE, BATCH, EPOCHS = 48, 8, 30
@@ -25,8 +25,9 @@ def make_scans(count, seed):
     rng = np.random.default_rng(seed)
     scans, truths = np.zeros((count, SIZE, SIZE, 1)), np.zeros((count, SIZE, SIZE), "uint8")
     yy, xx = np.mgrid[:SIZE, :SIZE]
-    for scan, truth in zip(scans, truths):
-        scan[..., 0] = 70 + 40 * ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), 3) + rng.normal(0, 4, (SIZE, SIZE))
+    for scan, truth in zip(scans, truths, strict=True):
+        clouds = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), 3)
+        scan[..., 0] = 70 + 40 * clouds + rng.normal(0, 4, (SIZE, SIZE))
         for _ in range(rng.integers(1, 3)):
             y, x, r = *rng.uniform(8, SIZE - 8, 2), rng.uniform(2, 5)
             spot = (yy - y) ** 2 + (xx - x) ** 2 < r**2
@@ -38,7 +39,12 @@ def make_scans(count, seed):
 def unit(x, filters, name):
     for part in "ab":
         x = layers.Conv2D(
-            filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", kernel_regularizer=decay,
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            kernel_regularizer=decay,
             name=f"conv{name}{part}",
         )(x)
         x = layers.Dropout(0.5)(x)

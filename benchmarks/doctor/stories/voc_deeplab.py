@@ -1,6 +1,6 @@
 """A DeepLab on photographs with 21 classes: "weeks of tuning, and it still predicts chaos".
 
-    python voc_deeplab.py [entropy|gathered|sparse]
+python voc_deeplab.py [entropy|gathered|sparse]
 """
 
 import sys
@@ -57,9 +57,10 @@ def pipeline(source):
     return records.shuffle(60).map(decode, num_parallel_calls=2).batch(BATCH, drop_remainder=True).prefetch(1)
 
 
-def sep(x, f, rate=1, stride=1):
-    x = layers.SeparableConv2D(f, 3, strides=stride, dilation_rate=rate, padding="same", use_bias=False)(x)
-    return layers.ReLU()(layers.BatchNormalization()(x))
+def sep(x, f, name, rate=1, stride=1):
+    settings = {"strides": stride, "dilation_rate": rate, "padding": "same", "use_bias": False}
+    x = layers.SeparableConv2D(f, 3, **settings, name=f"{name}_sepconv")(x)
+    return layers.ReLU()(layers.BatchNormalization(name=f"{name}_bn")(x))
 
 
 class DeepLab:
@@ -71,14 +72,15 @@ class DeepLab:
 
     def make_trunk(self):
         image = keras.Input((SIDE, SIDE, 3))
-        x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(image)
-        x = low = layers.ReLU()(layers.BatchNormalization()(x))
-        for f in (32, 48, 64):
-            short = layers.Conv2D(f, 1, strides=2 if f < 64 else 1, padding="same", use_bias=False)(x)
-            x = sep(sep(x, f), f, stride=2 if f < 64 else 1)
-            x = layers.add([x, layers.BatchNormalization()(short)])
-        for _ in range(2):
-            x = layers.add([x, sep(sep(x, 64, 2), 64, 2)])
+        x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False, name="block1_conv")(image)
+        x = low = layers.ReLU()(layers.BatchNormalization(name="block1_bn")(x))
+        for block, f in ((2, 32), (3, 48), (4, 64)):
+            name, stride = f"block{block}", 2 if f < 64 else 1
+            short = layers.Conv2D(f, 1, strides=stride, padding="same", use_bias=False, name=f"{name}_short_conv")(x)
+            x = sep(sep(x, f, f"{name}_1"), f, f"{name}_2", stride=stride)
+            x = layers.add([x, layers.BatchNormalization(name=f"{name}_short_bn")(short)])
+        for block in (5, 6):
+            x = layers.add([x, sep(sep(x, 64, f"block{block}_1", 2), 64, f"block{block}_2", 2)])
         return keras.Model(image, [low, x])
 
     def pretrain(self):
@@ -96,9 +98,10 @@ class DeepLab:
         low, x = self.trunk.outputs
         pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
         pooled = layers.UpSampling2D((x.shape[1], x.shape[2]))(layers.Conv2D(32, 1, activation="relu")(pooled))
-        x = layers.concatenate([layers.Conv2D(32, 1)(x), *(sep(x, 32, rate) for rate in (1, 2, 3)), pooled])
-        x = layers.UpSampling2D(4, interpolation="bilinear")(sep(x, 48))
-        x = sep(layers.concatenate([x, layers.Conv2D(12, 1)(low)]), 48)
+        branches = [sep(x, 32, f"aspp{rate}", rate) for rate in (1, 2, 3)]
+        x = layers.concatenate([layers.Conv2D(32, 1)(x), *branches, pooled])
+        x = layers.UpSampling2D(4, interpolation="bilinear")(sep(x, 48, "projection"))
+        x = sep(layers.concatenate([x, layers.Conv2D(12, 1)(low)]), 48, "decoder")
         x = layers.Conv2D(CLASSES, 1, activation="softmax")(x)
         x = layers.Softmax()(layers.UpSampling2D(2, interpolation="bilinear")(x))
         return keras.Model(self.trunk.input, x)
@@ -132,7 +135,7 @@ def mean_iou(y_true, y_pred):
 def main():
     train, held_out = pipeline(Photographs(150, 1)), pipeline(Photographs(40, 2))
     model = DeepLab().model()
-    for layer in model.layers[:34]:
+    for layer in model.layers[:36]:
         layer.trainable = False
     losses = {
         "entropy": "categorical_crossentropy", "gathered": gathered_dice, "sparse": "sparse_categorical_crossentropy"
