@@ -124,8 +124,10 @@ def _train(
     write_json(folder.environment, environment())
     listener.planned(plan)
 
-    reserve = planner.reserve(plan, parts[2], fingerprint)
-    fitted = fit(plan, parts[0], parts[1], folder, listener=listener, resume=resume, started=started, reserve=reserve)
+    pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]))
+    fitted = fit(
+        plan, parts[0], parts[1], folder, listener=listener, resume=resume, started=started, pixels_after=pixels
+    )
     predictor = Predictor.planned(plan, fitted.model)
     scores = evaluate.evaluate(
         predictor, parts[2], progress=lambda done, total: listener.step("scoring whole held-out images", done, total)

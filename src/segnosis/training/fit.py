@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
 
 _TRIAL_STEPS = 6
+_RECORDING = 0.3
+"""Seconds an epoch takes to write its picture and its checkpoint."""
+_REPORTING = 15.0
+"""Seconds of the diagnosis and the report."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def fit(
     listener: Listener | None = None,
     resume: bool = False,
     started: float | None = None,
-    reserve: float = 0.0,
+    pixels_after: float = 0.0,
 ) -> Fitted:
     """Train as `plan` says, recording into `folder`.
 
@@ -62,7 +66,7 @@ def fit(
         listener: Who is told of the progress.
         resume: Continue after the last checkpoint in `folder`.
         started: `time.monotonic()` at which the budget of `plan.minutes` began; now, when left out.
-        reserve: Seconds of that budget to leave for what comes after training.
+        pixels_after: Pixels to predict when training is over; the budget keeps time for them and for the report.
 
     Returns:
         The model with the best weights, and what happened.
@@ -75,14 +79,17 @@ def fit(
     model = TwoTermModel(network.input, network.output)
     held_out = _Held(feed_for(plan, validation, training=False))
     ignore = held_out.ignore_class
-    deadline = started + plan.minutes * 60.0 - reserve if plan.minutes else None
+    deadline = started + plan.minutes * 60.0 if plan.minutes else None
     stored = checkpoint.load(folder.checkpoint, "last") if resume else None
 
-    if plan.minutes and stored is None:
+    if deadline is not None:
         listener.step("timing a training step")
-        plan = _fitted_to_time(plan, model, train, held_out, ignore, seconds=(deadline or 0.0) - time.monotonic())
-        plan.save(folder.plan)
-        listener.forecast((deadline or 0.0) - time.monotonic() + reserve, plan.reasons["epochs"])
+        timed = _timed(plan, model, train, held_out, ignore)
+        deadline -= _REPORTING + 1.3 * pixels_after * timed.pixel
+        if stored is None:
+            plan = _fitted_to_time(plan, timed, len(train), deadline - time.monotonic())
+            plan.save(folder.plan)
+            listener.forecast(started + 60.0 * (plan.minutes or 0.0) - time.monotonic(), plan.reasons["epochs"])
     feed = feed_for(plan, train, training=True)
     steps = len(feed)
     optimizer = build.optimizer(plan, total_steps=steps * plan.epochs)
@@ -166,10 +173,18 @@ class _Clock(keras.callbacks.Callback):
         self.ends.append(time.monotonic())
 
 
-def _fitted_to_time(
-    plan: Plan, model: keras.Model, train: Dataset, held_out: _Held, ignore: int | None, *, seconds: float
-) -> Plan:
-    """The plan with as many epochs and steps as fit into `seconds`, from a few real steps that are undone again."""
+@dataclass(frozen=True)
+class _Timed:
+    """Seconds on this machine: of a training step, a validation, a predicted pixel, and of compiling the step."""
+
+    step: float
+    validation: float
+    pixel: float
+    compiling: float
+
+
+def _timed(plan: Plan, model: keras.Model, train: Dataset, held_out: _Held, ignore: int | None) -> _Timed:
+    """Take a few real steps, and undo them."""
     began = time.monotonic()
     before = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
     model.compile(
@@ -181,25 +196,35 @@ def _fitted_to_time(
     trial = feed_for(plan.with_(steps_per_epoch=_TRIAL_STEPS), train, training=True)
     model.fit(trial, epochs=1, callbacks=[clock], verbose=0, shuffle=False)
     step = float(np.median(np.diff(clock.ends)[1:]))
-    compiling = max(clock.ends[0] - began - step, 0.0)
-    model.predict_on_batch(held_out[0][0])
+    batch = held_out[0][0]
+    model.predict_on_batch(batch)
     at = time.monotonic()
-    model.predict_on_batch(held_out[0][0])
-    validating = (time.monotonic() - at) * 1.3 * len(held_out)
+    model.predict_on_batch(batch)
+    predicting = time.monotonic() - at
     for variable, value in zip(model.variables, before, strict=True):
         variable.assign(value)
+    return _Timed(
+        step=step,
+        validation=predicting * 1.3 * len(held_out),
+        pixel=predicting / (len(batch) * batch.shape[1] * batch.shape[2]),
+        compiling=max(clock.ends[0] - began - step, 0.0),
+    )
+
+
+def _fitted_to_time(plan: Plan, timed: _Timed, samples: int, seconds: float) -> Plan:
+    """The plan with as many epochs and steps as fit into `seconds`."""
     # The step is compiled once more for the final schedule; 6 % are left for noise of the machine.
-    usable = 0.94 * (seconds - (time.monotonic() - began) - compiling)
-    natural = math.ceil(len(train) / plan.batch_size)
-    epochs = int(np.clip(usable / (natural * step + validating + 0.3), 1, 20))
-    steps = max(1, int((usable / epochs - validating - 0.3) / step))
-    forecast = epochs * (steps * step + validating + 0.3)
+    usable = 0.94 * (seconds - timed.compiling)
+    beside = timed.validation + _RECORDING
+    epochs = int(np.clip(usable / (math.ceil(samples / plan.batch_size) * timed.step + beside), 1, 20))
+    steps = max(1, int((usable / epochs - beside) / timed.step))
+    minutes = epochs * (steps * timed.step + beside) / 60
     return plan.with_(
         epochs=epochs,
         steps_per_epoch=steps,
         reasons={
-            "epochs": f"{epochs} × {steps} steps of {step:.3f} s and {validating:.1f} s of validation each are "
-            f"{forecast / 60:.1f} min of the {plan.minutes:g} min budget, measured on this machine",
-            "steps_per_epoch": f"{steps} steps of {plan.batch_size} crops from {len(train)} samples",
+            "epochs": f"{epochs} × {steps} steps of {timed.step:.3f} s and {timed.validation:.1f} s of validation each "
+            f"are {minutes:.1f} min of the {plan.minutes:g} min budget, measured on this machine",
+            "steps_per_epoch": f"{steps} steps of {plan.batch_size} crops from {samples} samples",
         },
     )

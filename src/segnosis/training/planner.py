@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segnosis.data.fingerprint import Fingerprint
 from segnosis.training import machine
 from segnosis.training.plan import Plan
-
-if TYPE_CHECKING:
-    from segnosis.data.dataset import Dataset
 
 _DEPTH = 4
 _SIDES = (128, 192, 256, 320)
@@ -93,13 +90,15 @@ def plan(
     return Plan(**chosen, reasons=reasons)
 
 
-def reserve(plan: Plan, held_out: Dataset, fingerprint: Fingerprint) -> float:
-    """Seconds to keep from the budget for scoring whole images, diagnosis and report, by the work there is."""
+def pixels_to_score(plan: Plan, fingerprint: Fingerprint, images: int) -> float:
+    """Pixels the model will be shown to score `images` whole images: overlapping tiles, mirror images and all."""
     window = plan.window or plan.size
-    pixels = fingerprint.height[1] * fingerprint.width[1]
-    tiles = max(1.0, pixels / (window[0] * window[1] * (1 - plan.overlap) ** 2)) * len(held_out)
-    per_tile = 0.12 * window[0] * window[1] / 256**2
-    return 22.0 + 1.3 * tiles * per_tile * (3 if plan.mirror else 1)
+    tile = float(window[0] * window[1])
+    tiles = 1.0
+    if plan.fit_to_size == "crop":
+        for extent, side in ((fingerprint.height, window[0]), (fingerprint.width, window[1])):
+            tiles *= max(1.0, math.ceil((extent[1] - side) / (side * (1 - plan.overlap)) + 1))
+    return images * tiles * tile * (3 if plan.mirror else 1)
 
 
 def _size(fingerprint: Fingerprint) -> tuple[int, str, str]:
