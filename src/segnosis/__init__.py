@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from segnosis.doctor.diagnosis import Diagnosis
     from segnosis.doctor.verdict import Finding
     from segnosis.doctor.watch import Watch
-    from segnosis.training.plan import Plan
     from segnosis.jobs.train import train
+    from segnosis.training.plan import Plan
 
 
 def __getattr__(name: str) -> Any:

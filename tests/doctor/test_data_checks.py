@@ -14,11 +14,11 @@ from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.check import all_checks
-from segnosis.doctor.checks.data._patients import SPEC, batches, pairs, scenes
 from segnosis.doctor.evidence import label_census, pair_agreement
 from segnosis.doctor.evidence._mask_look import look
 from segnosis.doctor.evidence.pair_files import stem
 from segnosis.doctor.examine import examine
+from segnosis.doctor.pair_patients import SPEC, batches, pairs, scenes
 from segnosis.doctor.verdict import Finding
 
 CHECKS = [

@@ -13,8 +13,8 @@ import segnosis as sg
 from segnosis.core.sample import Pair
 from segnosis.data.dataset import Dataset
 from segnosis.doctor.check_data import check_data
-from segnosis.doctor.checks.data._patients import scenes
 from segnosis.doctor.evidence import label_census, pair_agreement
+from segnosis.doctor.pair_patients import scenes
 
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, *range(9, 9 + 759)]
 

@@ -91,7 +91,9 @@ def test_the_report_needs_no_network_and_runs_no_script(run: Any) -> None:
     page = _Page()
     page.feed(run.report.read_text(encoding="utf-8"))
     assert "script" not in page.tags
-    assert all(address.startswith(("data:image/png;base64,", "data:image/webp;base64,", "#")) for address in page.addresses)
+    assert all(
+        address.startswith(("data:image/png;base64,", "data:image/webp;base64,", "#")) for address in page.addresses
+    )
     assert run.report.stat().st_size < 5_000_000
 
 

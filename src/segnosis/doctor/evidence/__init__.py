@@ -5,5 +5,5 @@ A module declares `PRICE` (`"static"`, `"data"`, `"batch"`, `"gradient"`, `"trai
 """
 
 
-class Unavailable(Exception):
+class Unavailable(Exception):  # noqa: N818 - a state of affairs that checks answer with, not a failure
     """The fact cannot be measured on this case, for the reason given; checks that need it abstain."""

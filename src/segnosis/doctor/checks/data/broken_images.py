@@ -20,8 +20,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.image_statistics import ImageStatistics
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
@@ -77,16 +77,17 @@ def check(
 
 
 def sick() -> Case:
-    images, masks = _patients.scenes(6)
-    pairs = _patients.pairs(images, masks)
+    images, masks = pair_patients.scenes(6)
+    pairs = pair_patients.pairs(images, masks)
     pairs[4] = replace(pairs[4], image=None, error="image file is truncated (3 bytes not processed)")
-    return Case(pairs=pairs, spec=_patients.SPEC)
+    return Case(pairs=pairs, spec=pair_patients.SPEC)
 
 
 def healthy() -> Case:
-    images, masks = _patients.scenes(48, size=32)
+    images, masks = pair_patients.scenes(48, size=32)
     images[5:7] = 0
     masks[5:7] = 0
     return Case(
-        pairs=_patients.pairs(images, masks), batches=_patients.batches(np.roll(images, 3, 0), np.roll(masks, 3, 0))
+        pairs=pair_patients.pairs(images, masks),
+        batches=pair_patients.batches(np.roll(images, 3, 0), np.roll(masks, 3, 0)),
     )

@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -104,11 +104,13 @@ def _emptiest(
 
 
 def sick() -> Case:
-    images, masks = _patients.scenes(12)
-    return Case(pairs=_patients.pairs(images, masks), batches=_patients.batches(images, masks // 255), num_classes=2)
+    images, masks = pair_patients.scenes(12)
+    return Case(
+        pairs=pair_patients.pairs(images, masks), batches=pair_patients.batches(images, masks // 255), num_classes=2
+    )
 
 
 def healthy() -> Case:
-    images, masks = _patients.scenes(12)
+    images, masks = pair_patients.scenes(12)
     masks = np.where(np.arange(12)[:, None, None] % 3, 0, masks)
-    return Case(pairs=_patients.pairs(images, masks), batches=_patients.batches(images, masks), num_classes=2)
+    return Case(pairs=pair_patients.pairs(images, masks), batches=pair_patients.batches(images, masks), num_classes=2)

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.pair_agreement import PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -141,11 +141,11 @@ def _measured(files: PairFiles | None, agreement: PairAgreement | None) -> dict[
 
 
 def sick() -> Case:
-    images, masks = _patients.scenes(16)
+    images, masks = pair_patients.scenes(16)
     order = np.arange(16)
     order[[3, 7]] = 7, 3
-    return Case(pairs=_patients.pairs(images, masks[order]), spec=_patients.SPEC)
+    return Case(pairs=pair_patients.pairs(images, masks[order]), spec=pair_patients.SPEC)
 
 
 def healthy() -> Case:
-    return Case(pairs=_patients.pairs(*_patients.scenes(16)), spec=_patients.SPEC)
+    return Case(pairs=pair_patients.pairs(*pair_patients.scenes(16)), spec=pair_patients.SPEC)

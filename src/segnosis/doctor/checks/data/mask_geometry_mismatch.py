@@ -18,8 +18,8 @@ exchange axes once: `mask = mask.T`. Resize masks with nearest interpolation onl
 
 from __future__ import annotations
 
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -146,9 +146,9 @@ def _mend(move: str) -> str:
 
 
 def sick() -> Case:
-    images, masks = _patients.scenes(16)
-    return Case(pairs=_patients.pairs(images, [mask.T for mask in masks]), spec=_patients.SPEC)
+    images, masks = pair_patients.scenes(16)
+    return Case(pairs=pair_patients.pairs(images, [mask.T for mask in masks]), spec=pair_patients.SPEC)
 
 
 def healthy() -> Case:
-    return Case(pairs=_patients.pairs(*_patients.scenes(16)), spec=_patients.SPEC)
+    return Case(pairs=pair_patients.pairs(*pair_patients.scenes(16)), spec=pair_patients.SPEC)

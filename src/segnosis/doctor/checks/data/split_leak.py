@@ -20,8 +20,8 @@ from typing import Any
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.duplicates import Duplicates
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
@@ -94,15 +94,15 @@ def check(
 
 
 def _split(repeat: bool) -> list[Pair]:
-    images, masks = _patients.scenes(12)
+    images, masks = pair_patients.scenes(12)
     if repeat:
         images[9], masks[9] = images[2], masks[2]
-    return _patients.pairs(images, masks, splits=["train"] * 8 + ["val"] * 4)
+    return pair_patients.pairs(images, masks, splits=["train"] * 8 + ["val"] * 4)
 
 
 def sick() -> Case:
-    return Case(pairs=_split(repeat=True), spec=_patients.SPEC)
+    return Case(pairs=_split(repeat=True), spec=pair_patients.SPEC)
 
 
 def healthy() -> Case:
-    return Case(pairs=_split(repeat=False), spec=_patients.SPEC)
+    return Case(pairs=_split(repeat=False), spec=pair_patients.SPEC)

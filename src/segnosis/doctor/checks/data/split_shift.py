@@ -18,8 +18,8 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.split_statistics import MEASURES, SplitStatistics
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -100,9 +100,9 @@ def _missing(
 
 
 def _cases(shift: float) -> Case:
-    images, masks = _patients.scenes(44, size=32)
+    images, masks = pair_patients.scenes(44, size=32)
     images[24:] += shift
-    return Case(pairs=_patients.pairs(images, masks, splits=["train"] * 24 + ["val"] * 20), spec=_patients.SPEC)
+    return Case(pairs=pair_patients.pairs(images, masks, splits=["train"] * 24 + ["val"] * 20), spec=pair_patients.SPEC)
 
 
 def sick() -> Case:

@@ -21,8 +21,8 @@ from dataclasses import replace
 import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -115,10 +115,10 @@ def _told(absent: list[int], elsewhere: list[int], count: int, masks: int, space
 
 
 def _case(classes_in_training: Sequence[int]) -> Case:
-    images, masks = _patients.scenes(12)
+    images, masks = pair_patients.scenes(12)
     chosen = np.array([*(classes_in_training[k % len(classes_in_training)] for k in range(8)), 1, 2, 1, 2], np.uint8)
-    pairs = _patients.pairs(images, masks * chosen[:, None, None], splits=["train"] * 8 + ["val"] * 4)
-    spec = replace(_patients.SPEC, class_names=("background", "disc", "ring"), values={0: 0, 1: 1, 2: 2})
+    pairs = pair_patients.pairs(images, masks * chosen[:, None, None], splits=["train"] * 8 + ["val"] * 4)
+    spec = replace(pair_patients.SPEC, class_names=("background", "disc", "ring"), values={0: 0, 1: 1, 2: 2})
     return Case(pairs=pairs, spec=spec)
 
 

@@ -22,8 +22,8 @@ from dataclasses import replace
 import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -122,10 +122,10 @@ def _after_pipeline(target: TargetCensus, space: LabelSpace) -> Verdict:
 
 
 def _case(color: bool) -> Case:
-    images, masks = _patients.scenes(8)
+    images, masks = pair_patients.scenes(8)
     palette = np.array([[0, 0, 0], [128, 0, 0]], np.uint8)
-    pairs = _patients.pairs(images, [palette[mask] if color and k == 5 else mask for k, mask in enumerate(masks)])
-    return Case(pairs=pairs, spec=_patients.SPEC)
+    pairs = pair_patients.pairs(images, [palette[mask] if color and k == 5 else mask for k, mask in enumerate(masks)])
+    return Case(pairs=pairs, spec=pair_patients.SPEC)
 
 
 def sick() -> Case:
@@ -133,10 +133,10 @@ def sick() -> Case:
 
 
 def sick_off_palette() -> Case:
-    images, masks = _patients.scenes(8)
+    images, masks = pair_patients.scenes(8)
     palette = np.array([[0, 0, 0], [0, 128, 0]], np.uint8)
-    spec = replace(_patients.SPEC, values={0x000000: 0, 0x800000: 1})
-    return Case(pairs=_patients.pairs(images, [palette[mask] for mask in masks]), spec=spec)
+    spec = replace(pair_patients.SPEC, values={0x000000: 0, 0x800000: 1})
+    return Case(pairs=pair_patients.pairs(images, [palette[mask] for mask in masks]), spec=spec)
 
 
 def healthy() -> Case:

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus, ValueCount
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -183,9 +183,9 @@ def _brief(values: list[float]) -> str:
 
 
 def _case(offset: int) -> Case:
-    images, masks = _patients.scenes(8)
+    images, masks = pair_patients.scenes(8)
     classes = masks + np.where(np.arange(64) > 32, masks, 0).astype(np.uint8)
-    return Case(batches=_patients.batches(images, classes.astype(np.int32) + offset), num_classes=3)
+    return Case(batches=pair_patients.batches(images, classes.astype(np.int32) + offset), num_classes=3)
 
 
 def sick() -> Case:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.target_census import TargetCensus
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -79,14 +79,14 @@ def check(
 
 
 def sick() -> Case:
-    images, masks = _patients.scenes(8)
-    return Case(batches=_patients.batches(images, (masks / 255.0).astype("float32")[..., None]), num_classes=1)
+    images, masks = pair_patients.scenes(8)
+    return Case(batches=pair_patients.batches(images, (masks / 255.0).astype("float32")[..., None]), num_classes=1)
 
 
 def healthy() -> Case:
-    images, masks = _patients.scenes(8)
+    images, masks = pair_patients.scenes(8)
     return Case(
-        pairs=_patients.pairs(images, masks * np.uint8(255)),
-        batches=_patients.batches(images, masks.astype("float32")[..., None]),
+        pairs=pair_patients.pairs(images, masks * np.uint8(255)),
+        batches=pair_patients.batches(images, masks.astype("float32")[..., None]),
         num_classes=1,
     )

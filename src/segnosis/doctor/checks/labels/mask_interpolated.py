@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -121,11 +121,11 @@ def _is_probability(census: LabelCensus) -> bool:
 
 
 def _case(interpolation: int) -> Case:
-    images, masks = _patients.scenes(8)
+    images, masks = pair_patients.scenes(8)
     classes = (masks * 2 + 2 * np.where(np.arange(64) > 32, masks, 0)).astype(np.float32)
     small = [cv2.resize(mask, (48, 48), interpolation=interpolation) for mask in classes]
     images = np.stack([cv2.resize(image, (48, 48)) for image in images])
-    return Case(batches=_patients.batches(images, np.stack(small)), num_classes=5)
+    return Case(batches=pair_patients.batches(images, np.stack(small)), num_classes=5)
 
 
 def sick() -> Case:

@@ -15,8 +15,8 @@ gradient pushes every pixel one way.
 
 from __future__ import annotations
 
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.checks.data import _patients
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -86,8 +86,8 @@ def _as_stored(census: LabelCensus | None) -> Verdict:
 
 
 def _case(scale: float) -> Case:
-    images, masks = _patients.scenes(8)
-    return Case(batches=_patients.batches(images, (masks * scale).astype("float32")[..., None]), num_classes=1)
+    images, masks = pair_patients.scenes(8)
+    return Case(batches=pair_patients.batches(images, (masks * scale).astype("float32")[..., None]), num_classes=1)
 
 
 def sick() -> Case:
