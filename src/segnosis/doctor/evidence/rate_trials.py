@@ -35,6 +35,7 @@ _BOLDEST = 0.03
 _SEEDS = 3
 _MOST, _LEAST, _RAMP = 40, 12, 10
 _PATIENCE = 16.0  # seconds of processor time, which a busy machine does not stretch
+_WALL = 25.0
 _PIXELS = 2 * 128 * 128
 
 
@@ -132,7 +133,7 @@ class _Trainer:
     def __init__(self, model: keras.Model, loss: Any, loss_weights: Any, batches: Sequence[Batch]) -> None:
         self._model, self._loss, self._loss_weights, self._batches = model, loss, loss_weights, batches
         self._weights = [(variable, to_host(variable)) for variable in model.variables]
-        self._began = time.process_time()
+        self._began, self._wall = time.process_time(), time.perf_counter()
         self._step_seconds = 0.0
 
     def use(self, optimizer: Any, rate: float) -> None:
@@ -170,6 +171,8 @@ class _Trainer:
             losses = []
             for _ in range(steps):
                 losses.append(self._step(batch))
+                if time.perf_counter() - self._wall > _WALL:
+                    raise Unavailable(f"{_WALL:.0f} s did not suffice for a trial on this busy machine")
                 if not np.isfinite(losses[-1]):
                     break
             starts.append(losses[0])
