@@ -87,7 +87,7 @@ def _case(bias: float) -> Case:
     model = segmenter(3, "softmax")
     kernel, start = model.get_layer("encoder_conv").get_weights()
     model.get_layer("encoder_conv").set_weights([kernel, start + bias])
-    return Case(model=model, loss="sparse_categorical_crossentropy", batches=squares("ids"))
+    return Case(model=model, loss="categorical_crossentropy", batches=squares("one-hot"))
 
 
 def sick() -> Case:

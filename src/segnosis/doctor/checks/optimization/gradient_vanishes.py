@@ -74,9 +74,9 @@ def _case(activation: str, depth: int = 9) -> Case:
     ]
     return Case(
         model=segmenter(3, "softmax", before=layers),
-        loss="sparse_categorical_crossentropy",
+        loss="categorical_crossentropy",
         optimizer=keras.optimizers.SGD(0.01),
-        batches=squares("ids"),
+        batches=squares("one-hot"),
         fit_arguments={"epochs": 5, "steps_per_epoch": 20},
     )
 

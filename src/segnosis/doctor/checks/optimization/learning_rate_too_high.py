@@ -86,9 +86,9 @@ def _case(rate: float) -> Case:
 
     return Case(
         model=segmenter(3, "softmax"),
-        loss="sparse_categorical_crossentropy",
+        loss="categorical_crossentropy",
         optimizer=keras.optimizers.Adam(rate),
-        batches=squares("ids", count=3),
+        batches=squares("one-hot", count=1),
     )
 
 

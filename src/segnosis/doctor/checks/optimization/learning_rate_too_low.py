@@ -127,9 +127,9 @@ def _case(optimizer: str, rate: float) -> Case:
     ]
     return Case(
         model=segmenter(3, "softmax", before=wide),
-        loss="sparse_categorical_crossentropy",
+        loss="categorical_crossentropy",
         optimizer=given[optimizer](rate),
-        batches=squares("ids", count=3),
+        batches=squares("one-hot", count=1),
         fit_arguments={"epochs": 20, "steps_per_epoch": 50},
     )
 
