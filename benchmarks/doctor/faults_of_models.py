@@ -77,11 +77,6 @@ def relu_before_a_logits_loss(r: Recipe) -> None:
     r.look.activation_of_head = "relu"
 
 
-@planted("HED004", where=softmax)
-def relu_before_softmax(r: Recipe) -> None:
-    r.look.activation_of_head, r.look.after = "relu", [layers.Softmax()]
-
-
 # Loss and metric
 
 
@@ -175,21 +170,14 @@ def _layers(model: keras.Model) -> list[layers.Layer]:
     return list(model._flatten_layers(include_self=False))
 
 
-@planted("NRM001")
-def statistics_of_another_domain(r: Recipe) -> None:
+@planted("NRM001", where=lambda way: way.feed != "tf.data")
+def statistics_that_never_arrive(r: Recipe) -> None:
     r.look.momentum = 0.9999
 
-    def change(model: keras.Model) -> None:
-        for layer in _layers(model):
-            if isinstance(layer, layers.BatchNormalization):
-                layer.moving_mean.assign(ops.ones_like(layer.moving_mean) * 4)
-                layer.moving_variance.assign(ops.ones_like(layer.moving_variance) * 30)
 
-    r.change_model = change
-
-
-@planted("NRM002")
+@planted("NRM002", where=lambda way: way.network == "deeplab")
 def batches_of_one(r: Recipe) -> None:
+    """One number per channel behind the global pooling."""
     r.batch_size = 1
     r.look.momentum = 0.99
 

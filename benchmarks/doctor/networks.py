@@ -109,7 +109,7 @@ def deeplab(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
         x = _through(x, look.block(look.filters * 2**level))
     branches = [_through(x, look.block(look.filters * 2, dilation_rate=rate)) for rate in (1, 2, 4)]
     pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    pooled = look.convolution(look.filters * 2, 1, activation="relu")(pooled)
+    pooled = _through(pooled, look.block(look.filters * 2))
     pooled = layers.UpSampling2D((x.shape[1], x.shape[2]), interpolation="bilinear")(pooled)
     x = _through(layers.Concatenate()([*branches, pooled]), look.block(look.filters * 2))
     x = layers.Concatenate()([layers.UpSampling2D(4, interpolation="bilinear")(x), low])

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.doctor.evidence import rate_trials
 from segnosis.doctor.script import diagnose_script
 
 STORIES = Path(__file__).parents[2] / "benchmarks" / "doctor" / "stories"
+
+
+@pytest.fixture(autouse=True)
+def on_a_busy_machine_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials of the learning rate are not given up for want of wall time."""
+    monkeypatch.setattr(rate_trials, "_WALL", 600.0)
 
 
 def told(name: str, *arguments: str) -> Diagnosis:

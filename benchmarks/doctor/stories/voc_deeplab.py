@@ -121,8 +121,8 @@ def gathered_dice(y_true, y_pred):
     """Keeps labelled pixels, then sums as if they were still pictures."""
     kept = tf.where(tf.reduce_max(y_true, axis=-1) <= 1)
     t, p = tf.gather_nd(y_true, kept), tf.gather_nd(y_pred, kept)
-    overlap = tf.reduce_sum(t * p, axis=[0, 1])
-    return 1 - (2 * overlap + 1) / (tf.reduce_sum(t, axis=[0, 1]) + tf.reduce_sum(p, axis=[0, 1]) + 1)
+    overlap = tf.reduce_sum(t * p, axis=[1, 2])
+    return 1 - (2 * overlap + 1) / (tf.reduce_sum(t, axis=[1, 2]) + tf.reduce_sum(p, axis=[1, 2]) + 1)
 
 
 def mean_iou(y_true, y_pred):

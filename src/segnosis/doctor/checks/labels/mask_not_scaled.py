@@ -49,7 +49,7 @@ def check(
     if low >= legal_low - tolerance and high <= 1 + tolerance:
         return Healthy(measured)
     two = target_census.distinct == 2
-    if binary and _is_void(target_census, high if high > 1 + tolerance else low):
+    if _is_void(target_census, high if high > 1 + tolerance else low):
         return Healthy(measured)
     return Finding(
         says=f"The targets of a {'one-channel head' if binary else 'one-hot loss'} run from {low:.4g} to {high:.4g}"
@@ -65,7 +65,8 @@ def check(
 def _is_void(target: TargetCensus, value: float) -> bool:
     """255 or −1 beside 0 and 1 marks pixels that are no class: LAB002 speaks of those."""
     values = set(target.census.values)
-    return value in (255.0, -1.0) and values == {0.0, 1.0, value}
+    three = values == {0.0, 1.0, value} if target.form == "ids" else target.distinct == 3
+    return value in (255.0, -1.0) and three
 
 
 def _as_stored(census: LabelCensus | None) -> Verdict:

@@ -81,7 +81,10 @@ def _reason(known: Known, min_gain: float) -> str | None:
         return (
             f"it is {known.perfect:.3f} for a perfect prediction, and the same for a grey, a shuffled and a wrong one"
         )
-    if known.perfect > known.grey + 0.02 * known.range:
+    dearer = max(
+        1e-3, min(0.02 * known.range, 0.05 * abs(known.grey))
+    )  # a logarithm makes the range as wide as it likes
+    if known.perfect > known.grey + dearer:
         return f"a perfect prediction costs {known.perfect:.3f}, more than the {known.grey:.3f} of a grey one"
     if known.shuffled - known.perfect < min_gain * known.range and known.wrong - known.perfect < min_gain * known.range:
         return f"a perfect prediction costs {known.perfect:.3f}, the same with its pixels shuffled {known.shuffled:.3f}"
