@@ -152,6 +152,8 @@ def draw(encoding: Encoding, shape: Sequence[int]) -> Drawn | None:
         encoding: How the program writes its targets.
         shape: Shape of the output, with its batch.
     """
+    if len(shape) < 3:  # one number per image, such as an area: there are no pixels to draw
+        return None
     if encoding.kind == "other" or encoding.shape[1:3] != tuple(shape[1:3]):
         return None
     channels = shape[-1]
