@@ -249,5 +249,5 @@ def _stop_on_error(checked: Diagnosis) -> None:
     raise ArgumentError(
         f"The data has a proven error, {first.code} {first.name}{more}: {first.says}",
         received={"where": ", ".join(first.where[:3])} if first.where else {},
-        cure=f"{first.fix} `segnosis check` shows everything; `--anyway` trains all the same.",
+        cure=f"{first.fix.rstrip('.')}. `segnosis check` shows everything; `--anyway` trains all the same.",
     )

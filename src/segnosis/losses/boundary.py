@@ -14,7 +14,7 @@ from segnosis.losses.pixels import Pixels, Tensor
 _FAR = 1e6  # squared pixels, beyond any radius
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class Boundary(SegmentationLoss):
     """Mean over pixels and classes of `d · |t − p|`, where d is the distance to the true boundary, at most 1.
 

@@ -12,7 +12,7 @@ from segnosis.losses.pixels import Pixels, Tensor
 from segnosis.losses.region import TINY, RegionLoss, quotient
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class ClDice(RegionLoss):
     """`1 − 2·precision·sensitivity / (precision + sensitivity)` of soft centrelines per class, averaged over classes.
 

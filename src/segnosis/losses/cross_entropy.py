@@ -11,7 +11,7 @@ from segnosis.losses.base import SegmentationLoss, check_range
 from segnosis.losses.pixels import Pixels, Tensor
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class CrossEntropy(SegmentationLoss):
     """Mean over the kept pixels of `−class_weights[k] · log p_k`, k being the true class.
 

@@ -10,7 +10,7 @@ from segnosis.losses.pixels import Pixels, Tensor
 from segnosis.losses.region import Overlap, RegionLoss, overlap_of, quotient
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class Dice(RegionLoss):
     """`1 − (2·Σ p·t + smooth) / (Σ p + Σ t + smooth)` per class, averaged over classes.
 

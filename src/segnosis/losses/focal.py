@@ -12,7 +12,7 @@ from segnosis.losses.cross_entropy import CrossEntropy
 from segnosis.losses.pixels import Pixels, Tensor
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class Focal(CrossEntropy):
     """Mean over the kept pixels of `−class_weights[k] · (1 − p_k)^gamma · log p_k`, k being the true class.
 

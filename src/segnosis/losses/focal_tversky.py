@@ -14,7 +14,7 @@ from segnosis.losses.region import Overlap, RegionLoss, quotient
 _FLOOR = 1e-7
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class FocalTversky(RegionLoss):
     """`(1 − Tversky index)^gamma` per class, averaged over classes.
 

@@ -12,7 +12,7 @@ from segnosis.losses.pixels import Pixels, Tensor
 from segnosis.losses.region import TINY, overlap_of, quotient
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class GeneralizedDice(SegmentationLoss):
     """`1 − (2·Σ_k v_k Σ p·t + smooth) / (Σ_k v_k (Σ p + Σ t) + smooth)`, `v_k` being 1 / (size of class k)².
 

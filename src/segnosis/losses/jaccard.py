@@ -8,7 +8,7 @@ from segnosis.losses.pixels import Tensor
 from segnosis.losses.region import Overlap, RegionLoss, quotient
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class Jaccard(RegionLoss):
     """`1 − (Σ p·t + smooth) / (Σ p + Σ t − Σ p·t + smooth)` per class, averaged over classes.
 

@@ -12,7 +12,7 @@ from segnosis.losses.pixels import Pixels, Tensor
 from segnosis.losses.region import TINY
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class Lovasz(SegmentationLoss):
     """Convex surrogate of `1 − IoU` per class (its Lovász extension at the errors `|t − p|`), averaged over classes.
 

@@ -12,7 +12,7 @@ from segnosis.losses.base import SegmentationLoss
 from segnosis.losses.pixels import Pixels, Tensor
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class Sum(SegmentationLoss):
     """`Σ weights[i] · losses[i]`; losses that read truth and prediction alike share the soft-max and all else.
 

@@ -12,7 +12,7 @@ from segnosis.losses.cross_entropy import CrossEntropy
 from segnosis.losses.pixels import Pixels, Tensor
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class TopKCrossEntropy(CrossEntropy):
     """Mean cross-entropy of the share `k` of the kept pixels of a batch that cost most (online hard example mining).
 

@@ -11,7 +11,7 @@ from segnosis.losses.pixels import Tensor
 from segnosis.losses.region import Overlap, RegionLoss, quotient
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.losses")
 class Tversky(RegionLoss):
     """`1 − TP / (TP + alpha·FP + beta·FN)` per class, averaged over classes, with `smooth` added above and below.
 

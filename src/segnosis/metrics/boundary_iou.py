@@ -11,7 +11,7 @@ from segnosis.metrics.base import Tensor
 from segnosis.metrics.confusion import ConfusionMetric, count_pairs
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class BoundaryIoU(ConfusionMetric):
     """Mean over classes of the IoU of the pixels that lie within `width` pixels of the contour of their own region.
 

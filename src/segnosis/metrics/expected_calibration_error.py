@@ -22,7 +22,7 @@ class Reliability(NamedTuple):
     accuracy: float | None
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class ExpectedCalibrationError(SegmentationMetric):
     """`Σ_b n_b / n · |accuracy_b − confidence_b|` over bins of equal width of the confidence, the largest probability.
 

@@ -10,7 +10,7 @@ import numpy as np
 from segnosis.metrics.surface import SurfaceMetric, surface_distances
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class HausdorffDistance95(SurfaceMetric):
     """Mean over images and classes of the larger 95th percentile of the distances between surfaces, in millimetres.
 

@@ -8,7 +8,7 @@ from segnosis.metrics.base import Tensor
 from segnosis.metrics.confusion import OneClassMetric
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class IoU(OneClassMetric):
     """`|truth ∩ prediction| / |truth ∪ prediction|` of class `class_id`, counted over all pixels seen.
 

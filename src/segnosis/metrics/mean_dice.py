@@ -8,7 +8,7 @@ from segnosis.metrics.base import Tensor
 from segnosis.metrics.confusion import ConfusionMetric
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class MeanDice(ConfusionMetric):
     """Mean over classes of `2·|truth ∩ prediction| / (|truth| + |prediction|)`, counted over all pixels seen.
 

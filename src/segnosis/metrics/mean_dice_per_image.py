@@ -8,7 +8,7 @@ from segnosis.metrics.base import Tensor
 from segnosis.metrics.confusion import PerImageMetric
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class MeanDicePerImage(PerImageMetric):
     """Mean over images of the mean Dice score over the classes an image holds, in truth or prediction.
 

@@ -11,7 +11,7 @@ from segnosis.core.errors import ArgumentError
 from segnosis.metrics.surface import SurfaceMetric, surface_distances
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class NormalizedSurfaceDistance(SurfaceMetric):
     """Mean over images and classes of the share of both surfaces that lies within `tolerance` of the other one.
 

@@ -9,7 +9,7 @@ from segnosis.metrics.base import Tensor
 from segnosis.metrics.confusion import ConfusionMetric
 
 
-@keras.saving.register_keras_serializable(package="segnosis")
+@keras.saving.register_keras_serializable(package="segnosis.metrics")
 class PixelAccuracy(ConfusionMetric):
     """Pixels whose predicted class is the true one over all pixels that count.
 
