@@ -19,6 +19,7 @@ from segnosis.doctor.snapshot import untouched
 PRICE = "batch"
 
 MAX_BATCHES = 3
+STRETCH = 30.0
 MAX_PIXELS = 8 * 256 * 256  # of one batch, so that 512-pixel programs are judged in seconds too
 
 
@@ -28,7 +29,9 @@ class Output:
 
     Attributes:
         arrays: `(batch, height, width, channels)` float32, one per batch.
-        low, high: Smallest and largest value.
+        stretched: What came out for the first batch times ±`STRETCH`, where the model has no graph to read the
+            activation from: a bounded activation stays in its bounds, a missing one does not.
+        low, high: Smallest and largest value, of the stretched inputs too.
         deviation: Standard deviation over pixels, averaged over channels.
         sums_to_one_over: Axis over which values sum to 1, or `None`.
         zeros: Share of values that are exactly 0.
@@ -42,6 +45,7 @@ class Output:
     sums_to_one_over: int | None
     zeros: float
     finite: bool
+    stretched: tuple[np.ndarray, ...] = ()
 
     @property
     def format(self) -> str:
@@ -68,6 +72,7 @@ def few(batch: Batch) -> Batch:
 def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch]) -> Mapping[str, Output]:
     """Output name → what came out."""
     found: dict[str, list[np.ndarray]] = {head.name: [] for head in heads}
+    stretched: dict[str, list[np.ndarray]] = {head.name: [] for head in heads}
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Keras warns of here, a check says in full
         for batch in list(batches)[:MAX_BATCHES]:
@@ -78,15 +83,30 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
                 raise Unavailable(f"the model cannot be called on these inputs ({raised(error).error})") from error
             for head in heads:
                 found[head.name].append(np.asarray(keras.ops.convert_to_numpy(outputs[head.index]), "float32"))
-    return {name: _described(tuple(arrays)) for name, arrays in found.items() if arrays}
+        blind = [head for head in heads if not head.known]
+        if blind and batches:
+            for factor in (STRETCH, -STRETCH):
+                x = keras.tree.map_structure(lambda leaf, factor=factor: _times(leaf, factor), few(batches[0]).x)
+                outputs = keras.tree.flatten(model(x, training=False))
+                for head in blind:
+                    seen = np.asarray(keras.ops.convert_to_numpy(outputs[head.index]), "float32")
+                    stretched[head.name].append(seen)
+    return {name: _described(tuple(arrays), tuple(stretched[name])) for name, arrays in found.items() if arrays}
 
 
-def _described(arrays: tuple[np.ndarray, ...]) -> Output:
+def _times(leaf: Any, factor: float) -> Any:
+    """An image input exaggerated; ids and flags stay what they are."""
+    array = np.asarray(leaf)
+    return keras.ops.convert_to_tensor(array * array.dtype.type(factor) if array.dtype.kind == "f" else array)
+
+
+def _described(arrays: tuple[np.ndarray, ...], stretched: tuple[np.ndarray, ...]) -> Output:
     first = arrays[0]
     return Output(
         arrays=arrays,
-        low=float(min(a.min() for a in arrays)),
-        high=float(max(a.max() for a in arrays)),
+        stretched=stretched,
+        low=float(min(a.min() for a in (*arrays, *stretched))),
+        high=float(max(a.max() for a in (*arrays, *stretched))),
         deviation=float(np.mean([a.reshape(-1, a.shape[-1]).std(axis=0).mean() for a in arrays])),
         sums_to_one_over=next(
             (
@@ -96,7 +116,7 @@ def _described(arrays: tuple[np.ndarray, ...]) -> Output:
             ),
             None,
         ),
-        zeros=float(np.mean([np.mean(a == 0) for a in arrays])),
+        zeros=float(np.mean([np.mean(a == 0) for a in (*arrays, *stretched)])),
         finite=all(bool(np.isfinite(a).all()) for a in arrays),
     )
 

@@ -48,7 +48,9 @@ def check(
             continue
         output, probe = (forward or {}).get(head.name), (perfect_prediction or {}).get(head.name)
         if output is not None:
-            outside = float(np.mean([np.mean((a < -1e-3) | (a > 1 + 1e-3)) for a in output.arrays]))
+            outside = float(
+                np.mean([np.mean((a < -1e-3) | (a > 1 + 1e-3)) for a in (*output.arrays, *output.stretched)])
+            )
             measured |= {"lowest_output": output.low, "highest_output": output.high, "outside_0_to_1": outside}
             linear = head.known and not unknown and not head.activations
             if output.format == "log-probabilities" or (outside < min_outside and not linear):
