@@ -9,7 +9,7 @@ import typer
 
 def command(
     out: Path = typer.Option(Path("runs/demo"), "--out", help="Run folder to make; an older demo there is replaced."),
-    minutes: float = typer.Option(2.5, "--minutes", help="Wall-clock budget."),
+    epochs: int = typer.Option(15, "--epochs", help="Epochs to train, 20 steps each."),
 ) -> None:
     """Make hearts, train on them, score, diagnose and report: about two minutes on two cores."""
     from segnosis.cli.screen import Screen, load_keras
@@ -19,7 +19,7 @@ def command(
 
     load_keras()
     screen = Screen()
-    run = demo(out, minutes=minutes, listener=screen)
+    run = demo(out, epochs=epochs, listener=screen)
     screen.close()
     print(table(run.scores))
     print(render(run.diagnosis))

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+_DIM = 100
+"""99.5th percentile below which an 8-bit picture shows a person nothing."""
 IGNORED = (200, 200, 200)
 """Colour of ignored pixels."""
 ERROR_COLOURS = {
@@ -48,13 +50,13 @@ def paint(mask: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def grey_or_colour(image: np.ndarray) -> np.ndarray:
-    """`(height, width, 3)` uint8 view of any image: uint8 colour as it is, the rest stretched from 0.5 % to 99.5 %."""
+    """`(height, width, 3)` uint8 view of any image: 8-bit ones as they are unless too dim to see, the rest stretched."""
     if image.ndim == 2:
         image = image[..., None]
     shown = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    if shown.dtype == np.uint8:
-        return np.ascontiguousarray(shown)
     low, high = np.percentile(shown, (0.5, 99.5))
+    if shown.dtype == np.uint8 and high >= _DIM:
+        return np.ascontiguousarray(shown)
     return np.uint8(np.clip((shown - low) / max(high - low, 1e-12), 0, 1) * 255)  # type: ignore[return-value]
 
 
