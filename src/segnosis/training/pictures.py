@@ -50,7 +50,7 @@ def paint(mask: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def grey_or_colour(image: np.ndarray) -> np.ndarray:
-    """`(height, width, 3)` uint8 view of any image: 8-bit ones as they are unless too dim to see, the rest stretched."""
+    """`(height, width, 3)` uint8 view of any image: 8-bit as it is unless too dim to see, the rest stretched."""
     if image.ndim == 2:
         image = image[..., None]
     shown = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
