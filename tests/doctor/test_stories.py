@@ -18,6 +18,7 @@ STORIES = Path(__file__).parents[2] / "benchmarks" / "doctor" / "stories"
 def on_a_busy_machine_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials of the learning rate are not given up for want of wall time."""
     monkeypatch.setattr(rate_trials, "_WALL", 600.0)
+    monkeypatch.setattr(rate_trials, "_PATIENCE", 120.0)
 
 
 def told(name: str, *arguments: str) -> Diagnosis:

@@ -39,6 +39,10 @@ _WALL = 25.0
 _PIXELS = 2 * 128 * 128
 
 
+class _OutOfTimeError(Exception):
+    """A trial would take longer than a probe may."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One way of stepping, from the same weights on each of the batches.
@@ -69,12 +73,14 @@ class RateTrials:
         guessing: What guessing by class frequency costs on each of the batches; empty where the loss is not a plain
             cross-entropy.
         faithful: Whether the planned steps could be gone through in full.
+        gave_up: Why nothing was tried although the steps ask for it; empty when it was.
     """
 
     asks: Literal["too-low", "too-high"]
     trials: tuple[Trial, ...]
     guessing: tuple[float, ...] = ()
     faithful: bool = True
+    gave_up: str = ""
 
 
 def measure(
@@ -86,7 +92,7 @@ def measure(
     encodings: Mapping[str, Encoding],
     planned_movement: PlannedMovement,
 ) -> RateTrials:
-    """Raises `Unavailable` when steps are of a usual size, or so slow that trying them is left to `budget="train"`."""
+    """Raises `Unavailable` when steps are of a usual size: then nothing asks for a trial."""
     moved = planned_movement
     if SMALL_STEP <= moved.per_step <= LARGE_STEP:
         raise Unavailable("the steps are of a usual size")
@@ -103,6 +109,9 @@ def measure(
             return _too_high(trainer, inner, moved)
         except Unavailable:
             raise
+        except _OutOfTimeError as reason:
+            asks: Literal["too-low", "too-high"] = "too-low" if moved.per_step < SMALL_STEP else "too-high"
+            return RateTrials(asks, (), gave_up=str(reason))
         except Exception as error:  # anything that anyone's model or loss can raise; fit() raises the same
             raise Unavailable(f"a training step raises ({raised(error).error})") from error
 
@@ -150,7 +159,7 @@ class _Trainer:
             self._step(self._batches[0])
             self._step_seconds = time.process_time() - before
             if time.process_time() - self._began > _PATIENCE:
-                raise Unavailable(f"a training step takes {self._step_seconds:.1f} s of processor time")
+                raise _OutOfTimeError(f"a training step takes {self._step_seconds:.1f} s of processor time")
 
     def affordable(self, arms: int) -> tuple[int, int]:
         """Steps and batches that the rest of the time allows."""
@@ -159,7 +168,7 @@ class _Trainer:
             steps = int(left / max(1e-4, arms * seeds * self._step_seconds))
             if steps >= _LEAST:
                 return min(_MOST, steps), seeds
-        raise Unavailable(f"a training step takes {self._step_seconds:.1f} s of processor time")
+        raise _OutOfTimeError(f"a training step takes {self._step_seconds:.1f} s of processor time")
 
     def trial(self, name: str, said: float, rate: float, steps: int, seeds: int) -> Trial:
         """Train on each batch from the start; the loss is the mean of the last three steps."""
@@ -172,7 +181,7 @@ class _Trainer:
             for _ in range(steps):
                 losses.append(self._step(batch))
                 if time.perf_counter() - self._wall > _WALL:
-                    raise Unavailable(f"{_WALL:.0f} s did not suffice for a trial on this busy machine")
+                    raise _OutOfTimeError(f"{_WALL:.0f} s did not suffice for a trial on this busy machine")
                 if not np.isfinite(losses[-1]):
                     break
             starts.append(losses[0])

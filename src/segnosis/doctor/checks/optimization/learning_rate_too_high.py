@@ -22,7 +22,7 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.evidence.rate_trials import RateTrials, Trial
 from segnosis.doctor.patients import segmenter, squares
-from segnosis.doctor.verdict import Finding, Healthy, Verdict
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "OPT001", "error"
 EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM", "OPT006")
@@ -39,6 +39,8 @@ def check(
     }
     if rate_trials is None or rate_trials.asks != "too-high":
         return Healthy(measured)
+    if rate_trials.gave_up:
+        return NotApplicable(f"the steps are large, but {rate_trials.gave_up}; `--prove` takes the time")
     given, *others = rate_trials.trials
     winner = min(others, key=lambda trial: max(trial.end))
     measured |= {

@@ -26,7 +26,7 @@ from segnosis.doctor.evidence.planned_training import PlannedTraining
 from segnosis.doctor.evidence.rate_trials import RateTrials
 from segnosis.doctor.evidence.trainable_map import TrainableMap
 from segnosis.doctor.patients import segmenter, squares
-from segnosis.doctor.verdict import Finding, Healthy, Verdict
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "OPT002", "error"
 EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM")
@@ -65,8 +65,10 @@ def check(
             fix=fix,
             level="proven" if fresh else "suspected",
         )
-    if rate_trials is None or rate_trials.asks != "too-low" or not rate_trials.trials:
+    if rate_trials is None or rate_trials.asks != "too-low":
         return Healthy(measured)
+    if rate_trials.gave_up:
+        return NotApplicable(f"the steps are small, but {rate_trials.gave_up}; `--prove` takes the time")
     planned, reference = rate_trials.trials
     progress = [
         (start - end) / (start - best) if start > best else 1.0
