@@ -22,12 +22,12 @@ _LINES = 8
 def write(folder: RunFolder) -> Path:
     """Write `report.html` from what the folder holds; nothing is computed anew."""
     fingerprint, scores = read_json(folder.fingerprint), read_json(folder.scores)
-    history = list(folder.epochs())
+    history, plan = list(folder.epochs()), Plan.load(folder.plan)
     html = page.render(
         "run.html",
         name=folder.root.resolve().name,
-        plan=Plan.load(folder.plan),
-        plan_lines=Plan.load(folder.plan).lines(),
+        plan=plan,
+        plan_lines=plan.lines(),
         command={"plan": shlex.quote(str(folder.plan)), "run": shlex.quote(str(folder.root))},
         fingerprint=fingerprint,
         scores=scores,

@@ -20,7 +20,6 @@ def evaluate(
     dataset: Dataset,
     *,
     progress: Callable[[int, int], None] | None = None,
-    keep: Callable[[str, np.ndarray, np.ndarray], None] | None = None,
 ) -> dict[str, Any]:
     """Score `predictor` on every sample of `dataset`, whole and at its own size.
 
@@ -28,7 +27,6 @@ def evaluate(
         predictor: What predicts.
         dataset: Samples with masks.
         progress: Called with (done, total).
-        keep: Called with (id, predicted class ids, pixel count matrix) of each sample, for pictures and reviews.
 
     Returns:
         What `from_confusion` returns, with `confusion` (rows are the truth), `samples` (one row each: id, group,
@@ -60,8 +58,6 @@ def evaluate(
                 "per_class_dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
             }
         )
-        if keep is not None:
-            keep(sample.id, mask, matrix)
         if progress is not None:
             progress(index + 1, len(dataset))
     return {
