@@ -25,7 +25,7 @@ from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence.forward import few
 from segnosis.doctor.examine import Progress, merge
 from segnosis.doctor.independent_scores import IndependentScores
-from segnosis.doctor.random_state import to_host
+from segnosis.doctor.rehearsal import Rehearsal, loss_weights_of
 from segnosis.doctor.snapshot import borrowed, optimizer_copy
 from segnosis.doctor.verdict import Finding, Healthy
 
@@ -201,11 +201,8 @@ class _Arm:
     def __enter__(self) -> _Arm:
         self.model = self._lent.__enter__()
         optimizer = optimizer_copy(self._case.optimizer if self._case.optimizer is not None else "adam")
-        optimizer.build(self.model.trainable_variables)
-        weights = getattr(self._case.model._compile_loss, "_user_loss_weights", None)
-        jit = "auto" if keras.backend.backend() == "jax" else False  # XLA slows convolutions down on a CPU
-        self.model.compile(optimizer, self._case.loss, loss_weights=weights, jit_compile=jit)
-        self._start = [(variable, to_host(variable)) for variable in (*self.model.variables, *optimizer.variables)]
+        weights = loss_weights_of(self._case.model)
+        self._rehearsal = Rehearsal(self.model, self._case.loss, optimizer, weights)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -215,23 +212,16 @@ class _Arm:
         """Wall time of the third step; the first ones compile."""
         for _ in range(3):
             began = time.perf_counter()
-            self._step(0)
+            self._rehearsal.step(self._batches[0])
         return time.perf_counter() - began
 
     def train(self, steps: int, seed: int) -> None:
         """From the start, over the batches in an order of this seed."""
-        for variable, value in self._start:
-            variable.assign(value)
+        self._rehearsal.restart()
         keras.utils.set_random_seed(seed)  # the borrowed copy's block puts every random state back
         order = np.random.default_rng(seed)
         for step in range(steps):
             if step % len(self._batches) == 0:
                 permutation = order.permutation(len(self._batches))
-            if not math.isfinite(self._step(int(permutation[step % len(self._batches)]))):
+            if not math.isfinite(self._rehearsal.step(self._batches[permutation[step % len(self._batches)]])):
                 return
-
-    def _step(self, index: int) -> float:
-        batch = self._batches[index]
-        logs = self.model.train_on_batch(batch.x, batch.y, batch.sample_weight, return_dict=True)
-        self.model.reset_metrics()
-        return float(logs["loss"])

@@ -3,14 +3,18 @@
 Steps of a usual size are not tried: nothing would be learned from it that a person does not see in the first epoch.
 Too small: all planned steps are gone through in a few dozen, each as many times larger, and held against Adam(1e-3).
 Too large: the user's rate against a tenth and a hundredth of it. Same weights, same batches, three of them.
+
+How many steps are made follows from the plan and from the losses alone. A slow machine tries fewer batches, or none and
+says so; it never comes to another answer.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, isfinite
 from typing import Any, Literal
 
 import keras
@@ -23,6 +27,7 @@ from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.random_state import to_host
+from segnosis.doctor.rehearsal import Rehearsal, loss_weights_of
 from segnosis.doctor.snapshot import borrowed, optimizer_copy
 
 PRICE = "gradient"
@@ -33,8 +38,9 @@ HOPELESS = 0.01
 REFERENCE_RATE = 1e-3
 _BOLDEST = 0.03
 _SEEDS = 3
-_MOST, _LEAST, _RAMP = 40, 12, 10
-_PATIENCE = 16.0  # seconds of processor time, which a busy machine does not stretch
+_LEAST, _MOST, _RAMP = 12, 40, 10
+_REFERENCE_STEPS, _LARGE_STEPS = 60, 40
+_PATIENCE = 40.0  # seconds of processor time, which a busy machine does not stretch
 _WALL = 25.0
 _PIXELS = 2 * 128 * 128
 
@@ -50,7 +56,7 @@ class Trial:
     Attributes:
         name: `"planned"`, `"reference"`, or a rate such as `"x0.1"`.
         rate: Learning rate that the user would type for it.
-        steps: Steps made.
+        steps: Steps made, on the batch that took the most.
         start, end: Loss before the first and after the last ones, per batch; `inf` when it broke.
         spread: Standard deviation of the outputs over pixels afterwards, per batch.
     """
@@ -72,7 +78,7 @@ class RateTrials:
         trials: The user's own way first.
         guessing: What guessing by class frequency costs on each of the batches; empty where the loss is not a plain
             cross-entropy.
-        faithful: Whether the planned steps could be gone through in full.
+        faithful: Whether the planned steps can be gone through in so few; no trial without.
         gave_up: Why nothing was tried although the steps ask for it; empty when it was.
     """
 
@@ -102,7 +108,7 @@ def measure(
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     with borrowed(model, given[0].x) as copy, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NaN is an answer here
-        trainer = _Trainer(copy, loss, getattr(model._compile_loss, "_user_loss_weights", None), given)
+        trainer = _Trainer(copy, loss, loss_weights_of(model), given)
         try:
             if moved.per_step < SMALL_STEP:
                 return _too_low(trainer, inner, moved, _guessing(model, given, heads, encodings))
@@ -117,79 +123,123 @@ def measure(
 
 
 def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guessing: tuple[float, ...]) -> RateTrials:
-    trainer.use(optimizer_copy(optimizer), moved.rate)
-    steps, seeds = trainer.affordable(arms=2)
-    wanted = max(1.0, moved.steps / steps)
-    factor = min(wanted, _BOLDEST / max(moved.per_step, 1e-12))
-    if factor < wanted:
+    steps = min(_MOST, max(_LEAST, ceil(moved.steps * moved.per_step / _BOLDEST)))
+    factor = max(1.0, moved.steps / steps)
+    if factor * moved.per_step > 1.001 * _BOLDEST:
         return RateTrials("too-low", (), faithful=False)
-    planned = trainer.trial("planned", moved.rate, moved.rate * factor, steps + _RAMP, seeds)
+    trainer.use(optimizer_copy(optimizer), moved.rate)
+    most = min(_REFERENCE_STEPS, moved.steps)
+    count = trainer.affordable(steps + _RAMP + most)
+    planned: list[_Run] = []
+    for index in range(count):
+        planned.append(trainer.run(index, moved.rate * factor, steps + _RAMP))
+        if not isfinite(planned[-1].end):
+            return RateTrials("too-low", (), faithful=False)
+        if planned[-1].suffices(_guess(guessing, index)):  # that one batch is the answer
+            break
     trainer.use(keras.optimizers.Adam(REFERENCE_RATE), REFERENCE_RATE)
-    reference = trainer.trial("reference", REFERENCE_RATE, REFERENCE_RATE, min(steps, moved.steps), seeds)
-    return RateTrials("too-low", (planned, reference), guessing[:seeds])
+    reference: list[_Run] = []
+    for index, run in enumerate(planned):
+
+        def is_decided(loss: float, run: _Run = run, guess: float = _guess(guessing, index)) -> bool:
+            """By more than the check asks for, so that no later step would take it back."""
+            beyond_guessing = loss < 0.5 * guess and run.end > guess
+            return loss < 0.5 * run.start and (run.start - loss > 4 * (run.start - run.end) or beyond_guessing)
+
+        reference.append(trainer.run(index, REFERENCE_RATE, most, is_decided))
+    trials = (_trial("planned", moved.rate, planned), _trial("reference", REFERENCE_RATE, reference))
+    return RateTrials("too-low", trials, guessing[: len(planned)])
 
 
 def _too_high(trainer: _Trainer, optimizer: Any, moved: PlannedMovement) -> RateTrials:
     trainer.use(optimizer_copy(optimizer), moved.rate)
-    steps, seeds = trainer.affordable(arms=3)
-    trials = [trainer.trial(f"x{f:g}", f * moved.rate, f * moved.rate, steps, seeds) for f in (1.0, 0.1, 0.01)]
+    count = trainer.affordable(3 * _LARGE_STEPS)
+    trials = []
+    for factor in (1.0, 0.1, 0.01):
+        rate = factor * moved.rate
+        trials.append(_trial(f"x{factor:g}", rate, [trainer.run(i, rate, _LARGE_STEPS) for i in range(count)]))
     return RateTrials("too-high", tuple(trials))
 
 
+def _guess(guessing: Sequence[float], index: int) -> float:
+    """What guessing costs on a batch; endless where that is not known, and every loss is below it."""
+    return guessing[index] if guessing else float("inf")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training on one batch: its losses at first and at last, the spread of its outputs, its steps."""
+
+    start: float
+    end: float
+    spread: float
+    steps: int
+
+    def suffices(self, guess: float) -> bool:
+        """Whether no reference, however good, could make this look slow."""
+        return 0 <= self.end <= 0.5 * self.start and self.end <= guess
+
+
+def _trial(name: str, rate: float, runs: Sequence[_Run]) -> Trial:
+    return Trial(
+        name,
+        rate,
+        max(run.steps for run in runs),
+        tuple(run.start for run in runs),
+        tuple(run.end for run in runs),
+        tuple(run.spread for run in runs),
+    )
+
+
 class _Trainer:
-    """Trains a copy again and again from the same weights."""
+    """Trains a copy again and again, with one optimizer after the other, as long as there is time."""
 
     def __init__(self, model: keras.Model, loss: Any, loss_weights: Any, batches: Sequence[Batch]) -> None:
         self._model, self._loss, self._loss_weights, self._batches = model, loss, loss_weights, batches
-        self._weights = [(variable, to_host(variable)) for variable in model.variables]
         self._began, self._wall = time.process_time(), time.perf_counter()
         self._step_seconds = 0.0
+        self._rehearsal: Rehearsal | None = None
 
     def use(self, optimizer: Any, rate: float) -> None:
-        """Compile with this optimizer, which must not be the user's own, and make two steps to know their time."""
+        """Train with this optimizer, which must not be the user's own, and make two steps to know their time."""
         optimizer.__dict__["_learning_rate"] = None
         optimizer._learning_rate = keras.Variable(rate, dtype="float32", trainable=False, name="learning_rate")
-        optimizer.build(self._model.trainable_variables)
-        jit = "auto" if keras.backend.backend() == "jax" else False  # XLA slows convolutions down on a CPU
-        self._model.compile(optimizer, self._loss, loss_weights=self._loss_weights, jit_compile=jit)
-        self._optimizer = optimizer
-        self._state = [(variable, to_host(variable)) for variable in optimizer.variables]
+        if self._rehearsal is not None:
+            self._rehearsal.restart()
+        self._rehearsal = Rehearsal(self._model, self._loss, optimizer, self._loss_weights)
         for _ in range(2):
             before = time.process_time()
-            self._step(self._batches[0])
+            self._rehearsal.step(self._batches[0])
             self._step_seconds = time.process_time() - before
             if time.process_time() - self._began > _PATIENCE:
-                raise _OutOfTimeError(f"a training step takes {self._step_seconds:.1f} s of processor time")
+                raise self._too_long()
 
-    def affordable(self, arms: int) -> tuple[int, int]:
-        """Steps and batches that the rest of the time allows."""
-        left = _PATIENCE - (time.process_time() - self._began) * (1.5 if arms == 2 else 1.0)
-        for seeds in (min(_SEEDS, len(self._batches)), 1):
-            steps = int(left / max(1e-4, arms * seeds * self._step_seconds))
-            if steps >= _LEAST:
-                return min(_MOST, steps), seeds
-        raise _OutOfTimeError(f"a training step takes {self._step_seconds:.1f} s of processor time")
+    def affordable(self, steps: int) -> int:
+        """On how many batches so many steps can be made in the time that is left."""
+        left = _PATIENCE - (time.process_time() - self._began)
+        for count in (min(_SEEDS, len(self._batches)), 1):
+            if count * steps * self._step_seconds <= left:
+                return count
+        raise self._too_long()
 
-    def trial(self, name: str, said: float, rate: float, steps: int, seeds: int) -> Trial:
-        """Train on each batch from the start; the loss is the mean of the last three steps."""
-        starts, ends, spreads = [], [], []
-        for batch in self._batches[:seeds]:
-            for variable, value in (*self._weights, *self._state):
-                variable.assign(value)
-            self._optimizer._learning_rate.assign(rate)
-            losses = []
-            for _ in range(steps):
-                losses.append(self._step(batch))
-                if time.perf_counter() - self._wall > _WALL:
-                    raise _OutOfTimeError(f"{_WALL:.0f} s did not suffice for a trial on this busy machine")
-                if not np.isfinite(losses[-1]):
-                    break
-            starts.append(losses[0])
-            ends.append(float(np.mean(losses[-3:])) if np.isfinite(losses).all() else float("inf"))
-            spreads.append(self._spread(batch))
-        for variable, value in self._weights:
-            variable.assign(value)
-        return Trial(name, said, steps, tuple(starts), tuple(ends), tuple(spreads))
+    def run(self, index: int, rate: float, steps: int, is_decided: Callable[[float], bool] | None = None) -> _Run:
+        """Train on one batch from the start; its last loss is the mean of three."""
+        rehearsal, batch = self._rehearsal, self._batches[index]
+        assert rehearsal is not None
+        rehearsal.restart()
+        rehearsal.optimizer._learning_rate.assign(rate)
+        losses: list[float] = []
+        while len(losses) < steps and not (is_decided and len(losses) > 3 and is_decided(float(np.mean(losses[-3:])))):
+            losses.append(rehearsal.step(batch))
+            if time.perf_counter() - self._wall > _WALL:
+                raise _OutOfTimeError(f"{_WALL:.0f} s did not suffice for a trial on this busy machine")
+            if not isfinite(losses[-1]):
+                break
+        end = float(np.mean(losses[-3:])) if isfinite(losses[-1]) else float("inf")
+        return _Run(losses[0], end, self._spread(batch), len(losses))
+
+    def _too_long(self) -> _OutOfTimeError:
+        return _OutOfTimeError(f"a training step takes {self._step_seconds:.1f} s of processor time")
 
     def _spread(self, batch: Batch) -> float:
         if keras.backend.backend() == "jax":  # eager JAX compiles every operation by itself
@@ -199,11 +249,6 @@ class _Trainer:
             outputs = self._model(inputs, training=False)
         arrays = [to_host(output).astype("float64") for output in keras.tree.flatten(outputs)]
         return float(max(array.std(axis=tuple(range(array.ndim - 1))).max() for array in arrays))
-
-    def _step(self, batch: Batch) -> float:
-        found = self._model.train_on_batch(batch.x, batch.y, batch.sample_weight, return_dict=True)
-        self._model.reset_metrics()
-        return float(found["loss"])
 
 
 def _few_with_foreground(

@@ -4,7 +4,7 @@
 First the optimizer alone: a copy of it moves one number per kernel, along the measured gradient, all steps in one
 direction. When no kernel can change by more than 1 % in all planned steps, even were the gradient ten times as large,
 that is proof. Otherwise, where a step is shorter than 0.002 of the kernel, copies are trained: the whole plan in a few
-dozen steps, each as many times larger, against as few steps of Adam(1e-3), on three batches. The plan must come to
+dozen steps, each as many times larger, against at most 60 steps of Adam(1e-3), on three batches. The plan must come to
 less than half of what Adam does, or not even to what guessing by class frequency costs where Adam is well below that.
 
 ## Why the model does not learn
@@ -69,6 +69,8 @@ def check(
         return Healthy(measured)
     if rate_trials.gave_up:
         return NotApplicable(f"the steps are small, but {rate_trials.gave_up}; `--prove` takes the time")
+    if not rate_trials.faithful:  # the plan moves the kernels by more than their own size
+        return Healthy(measured)
     planned, reference = rate_trials.trials
     progress = [
         (start - end) / (start - best) if start > best else 1.0

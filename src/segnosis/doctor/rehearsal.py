@@ -1,0 +1,44 @@
+"""Training a copy again and again from the same weights: what short trials and counterfactuals are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from segnosis.doctor.case import Batch
+from segnosis.doctor.random_state import to_host
+
+
+class Rehearsal:
+    """A borrowed model, compiled for training that begins anew whenever asked.
+
+    Args:
+        model: A copy, or the user's own under guard; its weights now are the ones each training starts from.
+        loss: As compiled by the user.
+        optimizer: Must not be the user's own.
+        loss_weights: As compiled by the user.
+    """
+
+    def __init__(self, model: keras.Model, loss: Any, optimizer: Any, loss_weights: Any = None) -> None:
+        self.model, self.optimizer = model, optimizer
+        optimizer.build(model.trainable_variables)
+        jit = "auto" if keras.backend.backend() == "jax" else False  # XLA slows convolutions down on a CPU
+        model.compile(optimizer, loss, loss_weights=loss_weights, jit_compile=jit)
+        self._start = [(variable, to_host(variable)) for variable in (*model.variables, *optimizer.variables)]
+
+    def restart(self) -> None:
+        """Weights and optimizer as they were at first."""
+        for variable, value in self._start:
+            variable.assign(value)
+
+    def step(self, batch: Batch) -> float:
+        """One training step; the loss before it."""
+        logs = self.model.train_on_batch(batch.x, batch.y, batch.sample_weight, return_dict=True)
+        self.model.reset_metrics()
+        return float(logs["loss"])
+
+
+def loss_weights_of(model: keras.Model) -> Any:
+    """The weights of the losses as the user compiled them."""
+    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
