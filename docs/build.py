@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ def pages() -> dict[str, str]:
     ):
         made[f"reference/{family}.md"] = _family(family, package, intro)
     made["reference/readers.md"] = _readers()
+    made["reference/fault-table.md"] = _fault_table()
     return {name: _MARK + text.rstrip("\n") + "\n" for name, text in made.items()}
 
 
@@ -137,6 +139,59 @@ def _evidence() -> str:
 
 
 # The command line
+
+
+_FIGURES = (
+    ("top_1", "planted", "planted faults whose cause was named first"),
+    ("detected", "planted", "planted faults among the findings"),
+    ("both_named", "compound", "programs with two faults, both named"),
+    ("false_alarms", "healthy", "healthy programs with a proven or confirmed finding"),
+    ("suspected_on_healthy", "healthy", "healthy programs with a suspected finding"),
+)
+
+
+def _fault_table() -> str:
+    """What `python -m benchmarks.doctor` stored, failures included."""
+    page = ast.get_docstring(ast.parse((DOCS.parent / "benchmarks/doctor/__init__.py").read_text("utf-8"))) or ""
+    text = "# The doctor's fault table\n\n" + page.split("\n\n", 1)[1] + "\n"
+    for file in sorted((DOCS.parent / "benchmarks" / "results").glob("doctor*.json")):
+        stored = json.loads(file.read_text("utf-8"))
+        if file.stem == "doctor-truth":
+            text += _truth(stored)
+            continue
+        rows = [(what, str(stored[name]), str(stored[of])) for name, of, what in _FIGURES if stored[of]]
+        seconds = f"{stored['median_seconds']} s median, {stored['slowest_seconds']} s slowest"
+        text += f"\n## {stored['title']}\n\n`{stored['command']}`, {stored['backend']}, Keras {stored['keras']}; "
+        text += f"{seconds}, on a shared, busy machine.\n\n" + _table(("Figure", "Found", "Of"), rows) + "\n"
+        per_fault = [
+            (f"[{code}](checks/{code}.md)", *(str(row[name]) for name in ("programs", "top_1", "detected", "seconds")))
+            for code, row in stored["per_fault"].items()
+        ]
+        text += _table(("Fault", "Programs", "Cause right", "Detected", "Seconds, median"), per_fault)
+        failed = [
+            (f"`{one['program']}`", ", ".join(one["codes"]) or "healthy", ", ".join(_said(one)) or "nothing")
+            for one in stored["failures"]
+        ]
+        text += "\nWhat went wrong, in full (suspected findings in brackets):\n\n" if failed else ""
+        text += _table(("Program", "Deserved", "Said"), failed) if failed else ""
+    return text
+
+
+def _said(one: dict[str, Any]) -> list[str]:
+    failed = [one["failed"]] if one["failed"] else []
+    return [*one["certain"], *(f"({code})" for code in one["suspected"]), *one["crashed"], *failed]
+
+
+def _truth(stored: list[dict[str, Any]]) -> str:
+    """Which planted faults do harm, by training them beside their twins."""
+    rows = [
+        (f"`{one['fault']}`", one["code"], str(one.get("planted", "")), str(one.get("twin", "")),
+         {True: "yes", False: "none here, not scored"}.get(one["harm"], one.get("why", "")))
+        for one in stored
+    ]  # fmt: skip
+    text = "\n## Do the planted faults do harm?\n\n`python -m benchmarks.doctor --prove-truth`: foreground Dice on "
+    text += "held-out images after a short training, of the planted program and of its healthy twin, by seed.\n\n"
+    return text + _table(("Planted", "Fault", "Dice planted", "Dice of the twin", "Harm"), rows)
 
 
 def _commands() -> str:

@@ -11,11 +11,13 @@ from benchmarks.doctor.catalogue import (
     both,
     ids,
     loads_itself,
+    many_classes,
     no_void,
     one_hot,
     planted,
     several,
     stock,
+    validated,
     void,
 )  # fmt: skip
 from benchmarks.doctor.recipe import Recipe
@@ -53,7 +55,7 @@ def masks_shifted(r: Recipe) -> None:
     r.masks, r.val_masks = (np.roll(part, (6, -5), (1, 2)) for part in (r.masks, r.val_masks))
 
 
-@planted("DAT003", "LAB004", where=no_void, also=("LAB004", "LAB008"))
+@planted("DAT003", where=no_void, also=("LAB004", "LAB008"))
 def masks_without_foreground(r: Recipe) -> None:
     right = r.encode
     r.encode = lambda masks: right(np.where(masks > 200, 1, 0).astype("uint8"))
@@ -76,7 +78,7 @@ def loader_returns_one_image(r: Recipe) -> None:
     r.images = np.repeat(r.images[:1], len(r.images), axis=0)
 
 
-@planted("DAT005")
+@planted("DAT005", where=validated)
 def validation_is_part_of_training(r: Recipe) -> None:
     r.val_images, r.val_masks = r.images[: len(r.val_images)], r.masks[: len(r.val_masks)]
 
@@ -174,7 +176,7 @@ def ids_for_keras_dice(r: Recipe) -> None:
     r.loss = keras.losses.Dice()
 
 
-@planted("LAB008", where=several)
+@planted("LAB008", where=both(several, many_classes))
 def last_class_never_seen(r: Recipe) -> None:
     r.masks = np.where(r.masks == r.num_classes - 1, 0, r.masks)
 
@@ -227,12 +229,12 @@ def augmenting_layers_on_the_image_alone(r: Recipe) -> None:
     r.look.first = [layers.RandomFlip(), layers.RandomRotation(0.4)]
 
 
-@planted("PRE007")
+@planted("PRE007", where=validated)
 def validation_not_scaled(r: Recipe) -> None:
     r.scale_validation = lambda images: images.astype("float32")
 
 
-@planted("PRE007")
+@planted("PRE007", where=validated)
 def validation_standardized_otherwise(r: Recipe) -> None:
     r.scale_validation = lambda images: ((images - images.mean()) / images.std()).astype("float32")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 VOID = 255
@@ -67,9 +68,58 @@ def stock(target: str, num_classes: int, logits: bool, has_void: bool) -> Any:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=logits, ignore_class=ignored)
 
 
+def named(target: str, num_classes: int, logits: bool, has_void: bool) -> Any:
+    """Keras' own by its name, which takes probabilities; logits need the object."""
+    if logits or has_void:
+        return stock(target, num_classes, logits, has_void)
+    return {
+        "binary": "binary_crossentropy", "one-hot": "categorical_crossentropy", "ids": "sparse_categorical_crossentropy"
+    }[target]  # fmt: skip
+
+
+def summed(target: str, num_classes: int, logits: bool, has_void: bool) -> Any:
+    """Keras' cross-entropy and a soft Jaccard of one's own in one lambda."""
+    entropy = stock(target, num_classes, logits, has_void)
+
+    def jaccard(y_true: Any, y_pred: Any) -> Any:
+        truth, p, valid = _parts(y_true, y_pred, target, num_classes, logits)
+        overlap = ops.sum(truth * p * valid)
+        return 1 - (overlap + 1e-3) / (ops.sum((truth + p) * valid) - overlap + 1e-3)
+
+    return lambda y_true, y_pred: ops.mean(entropy(y_true, y_pred)) + 0.5 * jaccard(y_true, y_pred)
+
+
+class TwoFaced(keras.losses.Loss):
+    """Tversky over present classes and cross-entropy of the hardest third of the pixels, settings kept in a dict."""
+
+    def __init__(self, target: str, num_classes: int, logits: bool) -> None:
+        super().__init__(reduction="sum_over_batch_size", name="tversky_ohem")
+        self.how = {"target": target, "num_classes": num_classes, "logits": logits}
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        truth, p, valid = _parts(y_true, y_pred, **self.how)
+        axes = (1, 2)
+        hit = ops.sum(valid * truth * p, axes)
+        missed, invented = ops.sum(valid * truth * (1 - p), axes), ops.sum(valid * (1 - truth) * p, axes)
+        tversky = 1 - (hit + 1) / (hit + 0.6 * missed + 0.4 * invented + 1)
+        p = ops.clip(p, 1e-6, 1.0 - 1e-6)
+        pixels = -truth * ops.log(p)
+        if self.how["target"] == "binary":
+            pixels -= (1 - truth) * ops.log(1 - p)
+        pixels = ops.reshape(ops.sum(pixels * valid, -1), (-1, int(np.prod(p.shape[1:3]))))
+        hard = ops.top_k(pixels, pixels.shape[1] // 3)[0]
+        return ops.mean(tversky, -1) + ops.mean(hard, -1)
+
+
 def make(kind: str, target: str, num_classes: int, logits: bool, has_void: bool) -> Any:
     if kind == "keras":
         return stock(target, num_classes, logits, has_void)
+    if kind == "name":
+        return named(target, num_classes, logits, has_void)
+    if kind == "sum":
+        return summed(target, num_classes, logits, has_void)
     if kind == "closure":
         return closure(target, num_classes, logits)
+    if kind == "two-faced":
+        return TwoFaced(target, num_classes, logits)
     return Focal(target, num_classes, logits)

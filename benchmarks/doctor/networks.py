@@ -158,4 +158,137 @@ def subclassed(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model
     return SubclassedUNet(channels, look)
 
 
-NETWORKS = {"unet": unet, "unet++": unet_plus_plus, "deeplab": deeplab, "chain": chain, "subclassed": subclassed}
+def residual(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    """Strided residual encoder, transposed convolutions, leaky units; no max-pooling, no concatenation."""
+
+    def unit(x: Any, filters: int, strides: int = 1) -> Any:
+        y = _through(x, look.block(filters, strides=strides))
+        y = look.convolution(filters)(y)
+        short = x if strides == 1 and x.shape[-1] == filters else look.convolution(filters, 1, strides=strides)(x)
+        return layers.LeakyReLU(negative_slope=0.1)(layers.add([short, y]))
+
+    image = keras.Input(shape, name="picture")
+    fine = unit(_through(_through(image, look.first), look.block(look.filters)), look.filters)
+    middle = unit(fine, 2 * look.filters, 2)
+    x = unit(middle, 4 * look.filters, 2)
+    for skip in (middle, fine):
+        x = layers.Conv2DTranspose(skip.shape[-1], 2, strides=2, kernel_initializer=look.initializer)(x)
+        x = unit(layers.add([x, skip]), skip.shape[-1])
+    return keras.Model(image, _through(x, look.head(channels)), name="res_net_segmenter")
+
+
+def nested(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    """An encoder that is a model of its own inside the model, as a backbone is."""
+    inside = keras.Input(shape)
+    fine = _through(inside, look.block(look.filters))
+    middle = _through(layers.AveragePooling2D()(fine), look.block(look.filters * 2))
+    coarse = _through(layers.AveragePooling2D()(middle), look.block(look.filters * 4))
+    encoder = keras.Model(inside, [fine, middle, coarse], name="encoder")
+    image = keras.Input(shape)
+    fine, middle, coarse = encoder(_through(image, look.first))
+    x = layers.concatenate([layers.UpSampling2D(interpolation="bilinear")(coarse), middle])
+    x = _through(x, look.block(look.filters * 2))
+    x = layers.concatenate([layers.UpSampling2D(interpolation="bilinear")(x), fine])
+    x = _through(x, look.block(look.filters))
+    return keras.Model(image, _through(x, look.head(channels)))
+
+
+class OwnStep(keras.Model):
+    """A U-Net with a `train_step` of its own, in the words of whichever backend runs."""
+
+    def __init__(self, net: keras.Model) -> None:
+        super().__init__()
+        self.net = net
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        return self.net(x, training=training)
+
+    def train_step(self, data: Any) -> Any:
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        if keras.backend.backend() == "torch":
+            self.zero_grad()
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)
+            loss.backward()
+            self.optimizer.apply([v.value.grad for v in self.trainable_weights], self.trainable_weights)
+        else:
+            import tensorflow as tf  # a train_step is written in the backend's own words
+
+            with tf.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True)
+            )
+        return self.compute_metrics(x, y, y_pred, sample_weight=weight)
+
+
+def own_step(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    return OwnStep(unet(shape, channels, look))
+
+
+def pyramid(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    """Feature pyramid: every level in one width, summed downwards, resized to the picture and added."""
+    image = keras.layers.Input(shape=shape)
+    x, levels = _through(image, look.first), []
+    for level in range(3):
+        x = _through(x, look.block(look.filters * 2**level, strides=1 if level == 0 else 2))
+        x = _through(x, look.block(look.filters * 2**level))
+        levels.append(look.convolution(2 * look.filters, 1, name=f"lateral{level}")(x))
+    above = levels[-1]
+    found = [above]
+    for level in levels[-2::-1]:
+        above = layers.Add()([layers.UpSampling2D(2)(above), level])
+        found.append(above)
+    size = shape[:2]
+    found = [_through(level, look.block(look.filters)) for level in found]
+    found = [layers.Resizing(*size, interpolation="bilinear")(level) for level in found]
+    return keras.Model(image, _through(layers.Add()(found), look.head(channels)), name="fpn")
+
+
+class Gate(layers.Layer):
+    """Lets through of a skip what the level below asks for."""
+
+    def __init__(self, filters: int) -> None:
+        super().__init__()
+        self.of_skip, self.of_below = layers.Conv2D(filters, 1), layers.Conv2D(filters, 1)
+        self.open = layers.Conv2D(1, 1, activation="sigmoid")
+
+    def call(self, skip: Any, below: Any) -> Any:
+        return skip * self.open(keras.ops.relu(self.of_skip(skip) + self.of_below(below)))
+
+
+class AttentionUNet(keras.Model):
+    """Sequential parts joined in `call`, skips gated by attention."""
+
+    def __init__(self, channels: int, look: Look) -> None:
+        super().__init__()
+        self.start = keras.Sequential([*look.first, *look.block(look.filters)])
+        self.lower = keras.Sequential([layers.MaxPooling2D(), *look.block(2 * look.filters)])
+        self.bottom = keras.Sequential([layers.MaxPooling2D(), *look.block(4 * look.filters)])
+        self.raise_two = layers.Conv2DTranspose(2 * look.filters, 2, 2)
+        self.raise_one = layers.Conv2DTranspose(look.filters, 2, 2)
+        self.gate_two, self.gate_one = Gate(look.filters), Gate(look.filters)
+        self.join_two = keras.Sequential(look.block(2 * look.filters))
+        self.join_one = keras.Sequential(look.block(look.filters))
+        self.ending = keras.Sequential(look.head(channels))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        one = self.start(x, training=training)
+        two = self.lower(one, training=training)
+        x = self.raise_two(self.bottom(two, training=training))
+        x = self.join_two(keras.ops.concatenate([self.gate_two(two, x), x], axis=-1), training=training)
+        x = self.raise_one(x)
+        x = self.join_one(keras.ops.concatenate([self.gate_one(one, x), x], axis=-1), training=training)
+        return self.ending(x, training=training)
+
+
+def attention(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    return AttentionUNet(channels, look)
+
+
+NETWORKS = {
+    "unet": unet, "unet++": unet_plus_plus, "deeplab": deeplab, "chain": chain, "subclassed": subclassed,
+    "residual": residual, "nested": nested, "own_step": own_step,
+    "pyramid": pyramid, "attention": attention,
+}  # fmt: skip

@@ -10,6 +10,7 @@ from benchmarks.doctor import losses
 from benchmarks.doctor.catalogue import (
     binary,
     both,
+    functional,
     healthy,
     ids,
     loads_itself,
@@ -143,8 +144,8 @@ def no_validation(r: Recipe) -> None:
 
 @healthy(lambda way: way.feed == "tf.data")
 def repeated_with_steps(r: Recipe) -> None:
-    right = r.dataset
-    r.dataset = lambda arrays: right(arrays).repeat()  # type: ignore[method-assign]
+    right = r.train
+    r.train = lambda: {"x": right()["x"].repeat()}  # type: ignore[method-assign]
     r.fit = {"steps_per_epoch": 12}
 
 
@@ -174,7 +175,7 @@ def prior_in_the_bias_of_the_head(r: Recipe) -> None:
         r.look.bias_of_head = keras.initializers.Constant(-3.0)
 
 
-@healthy(both(binary, probabilities, no_void))
+@healthy(both(binary, probabilities, functional, lambda way: way.feed in ("arrays", "tf.data")))
 def heads_at_three_depths(r: Recipe) -> None:
     right = r.build
 

@@ -120,6 +120,78 @@ def street(seed: int, count: int = 64, size: int = 48) -> Pictures:
     return Pictures(_stored(images), masks, 6)
 
 
+def vessels(seed: int, count: int = 64, size: int = 48) -> Pictures:
+    """Grey, two classes: dark winding lines one to three pixels wide on a bright, uneven ground."""
+    random = np.random.default_rng(seed)
+    images, masks = [], np.zeros((count, size, size), "uint8")
+    for mask in masks:
+        image = _scene(random, size, 1) + 0.35
+        for _ in range(random.integers(2, 5)):
+            angle, thick = random.uniform(0, 2 * np.pi), random.integers(1, 3)
+            down, across = random.uniform(0, size, 2)
+            for _ in range(2 * size):
+                angle += random.normal(0, 0.15)
+                down, across = down + np.sin(angle), across + np.cos(angle)
+                if not (0 <= down < size and 0 <= across < size):
+                    break
+                mask[int(down) : int(down) + thick, int(across) : int(across) + thick] = 1
+        image[mask == 1] -= random.uniform(0.25, 0.4)
+        images.append(image)
+    return Pictures(_stored(images), masks, 2)
+
+
+def fields(seed: int, count: int = 64, size: int = 48) -> Pictures:
+    """Colour, five classes that cover everything: patches of land with colours of their own, none rare."""
+    random = np.random.default_rng(seed)
+    colors = np.array([[0.3, 0.45, 0.25], [0.65, 0.6, 0.35], [0.2, 0.3, 0.5], [0.55, 0.35, 0.3], [0.5, 0.5, 0.52]])
+    images, masks = [], np.zeros((count, size, size), "uint8")
+    down, across = np.mgrid[:size, :size]
+    for mask in masks:
+        centres, owners = random.uniform(0, size, (7, 2)), random.integers(0, 5, 7)
+        nearest = np.argmin([np.hypot(down - y, across - x) for y, x in centres], axis=0)
+        mask[:] = owners[nearest]
+        furrows = 0.05 * np.sin(down * random.uniform(0.5, 1.2) + across * random.uniform(0.5, 1.2))[..., None]
+        images.append(colors[mask] + furrows * (mask == 1)[..., None] + _scene(random, size, 3) - 0.33)
+    return Pictures(_stored(images), masks, 5)
+
+
+def scans(seed: int, count: int = 64, size: int = 48) -> Pictures:
+    """Grey, three classes: a body on black air, a faint organ in it, and in some a small bright growth in the organ."""
+    random = np.random.default_rng(seed)
+    images, masks = [], np.zeros((count, size, size), "uint8")
+    down, across = np.mgrid[:size, :size]
+    for mask in masks:
+        top, left = random.uniform(0.45, 0.55, 2) * size
+        body = ((down - top) / (0.42 * size)) ** 2 + ((across - left) / (0.36 * size)) ** 2 <= 1
+        middle, beside = top + random.uniform(-4, 4), left + random.uniform(-5, 2)
+        high, wide = random.uniform(0.16, 0.24, 2) * size
+        organ = ((down - middle) / high) ** 2 + ((across - beside) / wide) ** 2 <= 1
+        image = np.where(body, 0.35, 0.02)[..., None] + random.normal(0, 0.03, (size, size, 1))
+        image[organ] += 0.22
+        mask[organ] = 1
+        if random.random() < 0.7:
+            radius = random.uniform(2, 3.5)
+            growth = np.hypot(down - middle - random.uniform(-3, 3), across - beside - random.uniform(-3, 3)) <= radius
+            image[growth] += 0.25
+            mask[growth] = 2
+        images.append(nd.gaussian_filter(image, (0.6, 0.6, 0)))
+    return Pictures(_stored(images), masks, 3)
+
+
+def membranes(seed: int, count: int = 64, size: int = 48) -> Pictures:
+    """Grey, two classes: a net of thin dark walls between grainy cells, every picture full of them."""
+    random = np.random.default_rng(seed)
+    images, masks = [], np.zeros((count, size, size), "uint8")
+    down, across = np.mgrid[:size, :size]
+    for mask in masks:
+        centres = random.uniform(-4, size + 4, (14, 2))
+        near = np.sort([np.hypot(down - y, across - x) for y, x in centres], axis=0)
+        mask[near[1] - near[0] < 2.4] = 1
+        image = 0.62 + random.normal(0, 0.06, (size, size, 1)) - 0.38 * mask[..., None]
+        images.append(nd.gaussian_filter(image, (0.5, 0.5, 0)) + random.uniform(-0.06, 0.06))
+    return Pictures(_stored(images), masks, 2)
+
+
 def nuclei(seed: int, count: int = 64, size: int = 64) -> Pictures:
     """Real microscopy: DSB 2018, one PNG a nucleus, united and scaled down."""
     from PIL import Image
@@ -165,7 +237,9 @@ def voc(seed: int, count: int = 64, size: int = 64) -> Pictures:
     return Pictures(np.stack(images), np.stack(masks), 21)
 
 
-MADE: dict[str, Callable[[int], Pictures]] = {
-    "lesions": lesions, "cells": cells, "organs": organs, "street": street,
+MADE: dict[str, Callable[..., Pictures]] = {
+    "lesions": lesions, "cells": cells, "organs": organs, "street": street, "vessels": vessels, "fields": fields,
+    "scans": scans, "membranes": membranes,
 }  # fmt: skip
-REAL: dict[str, Callable[[int], Pictures]] = {"nuclei": nuclei, "cardiac": cardiac, "voc": voc}
+REAL: dict[str, Callable[..., Pictures]] = {"nuclei": nuclei, "cardiac": cardiac, "voc": voc}
+PICTURES = {**MADE, **REAL}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import keras
 import numpy as np
 from benchmarks.doctor import losses
+from benchmarks.doctor.feeds import FEEDS, Arrays
 from benchmarks.doctor.networks import NETWORKS, Look
-from benchmarks.doctor.pictures import MADE, REAL, VOID
-
-Arrays = tuple[np.ndarray, ...]
+from benchmarks.doctor.pictures import PICTURES, VOID
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,11 @@ class Choices:
     Attributes:
         data: Name in `pictures`.
         network: Name in `networks`.
-        feed: `"arrays"`, `"tf.data"`, `"PyDataset"` or `"generator"`.
+        feed: Name in `feeds`, or `"steps"`: a loop of `train_on_batch`.
         head: `"sigmoid"`, `"softmax"` or `"linear"`.
         target: `"binary"`, `"ids"` or `"one-hot"`.
-        loss: `"keras"`, `"closure"` or `"class"`.
+        loss: Name in `losses`.
+        size: Side of the pictures in pixels; empty for what the data has of its own.
     """
 
     data: str
@@ -34,9 +34,15 @@ class Choices:
     head: str
     target: str
     loss: str
+    size: str = ""
 
     def __str__(self) -> str:
-        return "/".join(vars(self).values())
+        return "/".join(getattr(self, field.name) for field in fields(self)).rstrip("/")
+
+    @classmethod
+    def read(cls, text: str) -> Choices:
+        """Inverse of `str`."""
+        return cls(*text.split("/"))
 
 
 class Recipe:
@@ -46,11 +52,7 @@ class Recipe:
         keras.utils.set_random_seed(seed)
         self.choices, self.seed = choices, seed
         self.random = np.random.default_rng(seed)
-        pictures = {**MADE, **REAL}[choices.data](seed)
-        held_out = len(pictures.images) // 4
-        self.images, self.masks = pictures.images[held_out:], pictures.masks[held_out:]
-        self.val_images, self.val_masks = pictures.images[:held_out], pictures.masks[:held_out]
-        self.num_classes, self.has_void = pictures.num_classes, pictures.has_void
+        self.load()
         self.target, self.head = choices.target, choices.head
         self.channels = 1 if choices.target == "binary" else self.num_classes
         self.look = Look(activation_of_head=None if choices.head == "linear" else choices.head)
@@ -63,11 +65,25 @@ class Recipe:
         self.optimizer: Any = keras.optimizers.Adam(3e-3)
         self.metrics: list[Any] = [self.right_metric()]
         self.batch_size, self.epochs = 8, 20
+        if seed > 1:  # random compositions differ in more than their choices
+            self.batch_size = int(self.random.choice([4, 6, 8]))
+            self.look.filters = int(self.random.choice([8, 12, 16]))
+            self.look.normalization = str(self.random.choice(["batch", "batch", "group"]))
+            self.optimizer = keras.optimizers.Adam(float(self.random.choice([1e-3, 2e-3, 4e-3])))
         self.build: Callable[[], keras.Model] = self.network
         self.change_model: Callable[[keras.Model], Any] = lambda model: None
         self.compile: dict[str, Any] = {}
         self.fit: dict[str, Any] = {}
         self.model: keras.Model | None = None
+
+    def load(self, count: int = 64) -> None:
+        """Make or read `count` pictures and hold a quarter of them out."""
+        size = {"size": int(self.choices.size)} if self.choices.size else {}
+        pictures = PICTURES[self.choices.data](self.seed, count, **size)
+        held_out = len(pictures.images) // 4
+        self.images, self.masks = pictures.images[held_out:], pictures.masks[held_out:]
+        self.val_images, self.val_masks = pictures.images[:held_out], pictures.masks[:held_out]
+        self.num_classes, self.has_void = pictures.num_classes, pictures.has_void
 
     @property
     def logits(self) -> bool:
@@ -106,34 +122,8 @@ class Recipe:
 
     def train(self) -> dict[str, Any]:
         """Arguments of `fit` that say what to train on."""
-        arrays = self.arrays()
-        feed = self.choices.feed
-        if self.augment is not None and feed == "arrays":
-            feed = "PyDataset"
-        if feed == "arrays":
-            names = ("x", "y", "sample_weight")
-            return {**dict(zip(names, arrays, strict=False)), "batch_size": self.batch_size}
-        if feed == "PyDataset":
-            return {"x": Sequence(arrays, self.batch_size, self.augment)}
-        if feed == "generator":
-            batches = Sequence(arrays, self.batch_size, self.augment)
-            return {"x": endless(batches), "steps_per_epoch": len(batches)}
-        return {"x": self.dataset(arrays)}
-
-    def dataset(self, arrays: Arrays) -> Any:
-        import tensorflow as tf  # the program's own choice of feed
-
-        data = tf.data.Dataset.from_tensor_slices(arrays).shuffle(len(arrays[0]), seed=self.seed)
-        if self.augment is not None:
-            types = [tf.as_dtype(array.dtype) for array in arrays[:2]]
-            shapes = [array.shape[1:] for array in arrays[:2]]
-
-            def mapped(x: Any, y: Any) -> Any:
-                x, y = tf.numpy_function(self.augment, (x, y), types)
-                return tf.ensure_shape(x, shapes[0]), tf.ensure_shape(y, shapes[1])
-
-            data = data.map(mapped)
-        return data.batch(self.batch_size).prefetch(1)
+        feed = FEEDS["generator" if self.choices.feed == "steps" else self.choices.feed]
+        return feed(self.arrays(), self.batch_size, self.augment, self.seed)
 
     def run(self) -> Any:
         """Build, compile and fit, as a script would."""
@@ -142,34 +132,18 @@ class Recipe:
             model.build((None, *self.images.shape[1:]))
         self.change_model(model)
         model.compile(**{"optimizer": self.optimizer, "loss": self.loss, "metrics": self.metrics, **self.compile})
+        if self.choices.feed == "steps":
+            return self.step_by_step(model)
         x, y, *rest = self.validation()
         settings = {"epochs": self.epochs, "validation_data": (x, y, *rest), "verbose": 0}
         return model.fit(**{**settings, **self.train(), **self.fit})
 
-
-class Sequence(keras.utils.PyDataset):
-    """Shuffled batches, each sample augmented on its own."""
-
-    def __init__(self, arrays: Arrays, batch_size: int, augment: Any) -> None:
-        super().__init__()
-        self.arrays, self.batch_size, self.augment = arrays, batch_size, augment
-
-    def __len__(self) -> int:
-        return max(1, len(self.arrays[0]) // self.batch_size)
-
-    def __getitem__(self, index: int) -> Arrays:
-        x, y, *weights = (array[index * self.batch_size : (index + 1) * self.batch_size] for array in self.arrays)
-        if self.augment is not None:
-            x, y = (
-                np.stack(part) for part in zip(*(self.augment(*pair) for pair in zip(x, y, strict=True)), strict=True)
-            )
-        return (x, y, *weights)
-
-
-def endless(batches: Sequence) -> Iterator[Arrays]:
-    while True:
-        for index in np.random.permutation(len(batches)):
-            yield batches[index]
+    def step_by_step(self, model: keras.Model) -> None:
+        """A loop of the program's own around `train_on_batch`."""
+        feed = self.train()
+        for _ in range(self.epochs):
+            for _ in range(feed["steps_per_epoch"]):
+                model.train_on_batch(*next(feed["x"]))
 
 
 @dataclass
@@ -177,19 +151,31 @@ class Program:
     """One entry of the table.
 
     Attributes:
-        name: Unique, says the fault and the choices.
+        name: Unique; says the fault, the choices and the seed.
         choices: How it is written.
         change: What is done to the healthy recipe.
-        codes: Findings it deserves, the cause first; empty when it is healthy.
-        also: Codes that may stand before or beside the cause without being wrong.
+        groups: One tuple per planted fault: its code, then codes that name the same thing rightly. Empty when healthy.
+        seed: Of pictures, weights and, from 2 on, of small choices.
+        after: Whether the answer is asked for after the training, from its history.
+        held_out: Whether a piece of it was never shown to the doctor while its checks were mended.
     """
 
     name: str
     choices: Choices
     change: Callable[[Recipe], None]
-    codes: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
     seed: int = 0
+    after: bool = False
+    held_out: bool = False
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        return tuple(group[0] for group in self.groups)
+
+    @property
+    def kind(self) -> str:
+        """`"healthy"`, `"planted"` or `"compound"`."""
+        return ("healthy", "planted", "compound")[len(self.groups)]
 
     def recipe(self, healthy: bool = False) -> Recipe:
         recipe = Recipe(self.choices, self.seed)
