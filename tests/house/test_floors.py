@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from segnosis.data.readers import image_folders
+
 SOURCE = Path(__file__).parents[2] / "src" / "segnosis"
 BACKENDS = {"tensorflow", "jax", "torch"}
 
@@ -40,6 +42,16 @@ def test_help_takes_less_than_half_a_second() -> None:
         subprocess.run(command, capture_output=True, check=True)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.5
+
+
+def test_a_folder_is_checked_without_keras(tmp_path: Path) -> None:
+    image_folders.example(tmp_path / "data")
+    code = "import atexit, sys; atexit.register(lambda: print('keras' in sys.modules)); " + (
+        "from segnosis.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "check", str(tmp_path / "data"), "--html", str(tmp_path / "page.html")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    assert (tmp_path / "page.html").exists() and printed.splitlines()[-1] == "False"
 
 
 def test_importing_segnosis_loads_no_backend() -> None:

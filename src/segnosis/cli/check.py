@@ -14,11 +14,10 @@ def command(
 ) -> None:
     """Look for faults in images and masks. Leaves with 0 when healthy, 1 when something is proven."""
     from segnosis.cli.main import FINDINGS, HEALTHY
-    from segnosis.cli.screen import Screen, load_keras
+    from segnosis.cli.screen import Screen
     from segnosis.jobs.check import check
     from segnosis.report.diagnosis_text import render
 
-    load_keras()
     screen = Screen()
     diagnosis = check(data, listener=screen)
     screen.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,9 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.check import Check, all_checks
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import Evidence, Progress, examine
+
+_OF_A_MODEL = ("model", "batches", "loss", "heads", "encodings", "predictions", "loss_gradients")
+"""What a folder does not have. Said beforehand, so that Keras is not loaded to find it out."""
 
 
 def check_data(
@@ -35,20 +39,23 @@ def check_data(
     Returns:
         The verdicts of all checks of data and labels. An unreadable file is a finding, not an error.
     """
+    start = time.perf_counter()
     census = Census()
     known = dict(splits) if splits is not None else dict(dataset.splits)
     pairs = _Observed(dataset.pairs(), (census, *beside))
     case = Case(pairs=pairs, splits=known or None, num_samples=len(dataset))
-    checks = tuple(check for check in all_checks() if _looks_at_data(check))
-    evidence = Evidence(case, progress=progress)
+    checks = tuple(check for check in all_checks("data", "labels") if _looks_at_data(check))
+    evidence = Evidence(case, progress=progress, without=dict.fromkeys(_OF_A_MODEL, "no model was given"))
     evidence.prepare(name for check in checks for name in (*check.needs, *check.wants))
     with suppress(DataError):  # no mask could be read: DAT004 has every file and its reason
         evidence.case = replace(case, spec=dataset.adopt(census))
-    return examine(evidence.case, checks=checks, evidence=evidence)
+    return replace(
+        examine(evidence.case, checks=checks, evidence=evidence), seconds=round(time.perf_counter() - start, 3)
+    )
 
 
 def _looks_at_data(check: Check) -> bool:
-    return check.code.startswith(("DAT", "LAB")) and not {"model", "heads", "batches", "loss"} & set(check.needs)
+    return not set(_OF_A_MODEL) & set(check.needs)
 
 
 class _Observed:

@@ -37,14 +37,17 @@ class Evidence:
     A parameter whose default is `None` is optional.
     """
 
-    def __init__(self, case: Case, *, progress: Progress | None = None) -> None:
+    def __init__(
+        self, case: Case, *, progress: Progress | None = None, without: Mapping[str, str] | None = None
+    ) -> None:
+        """Measure on `case`; `without` names evidence that cannot be had here, and why: it is not even loaded."""
         self.case = case
         self.progress = progress or (lambda what, done, total: None)
         self._modules: dict[str, str] = {
             name.rsplit(".", 1)[-1]: name for name in discovery.names("segnosis.doctor.evidence")
         }
         self._facts: dict[str, Any] = {}
-        self._problems: dict[str, Exception] = {}
+        self._problems: dict[str, Exception] = {name: Unavailable(why) for name, why in (without or {}).items()}
 
     def prepare(self, wanted: Iterable[str]) -> None:
         """Run the one pass over the stored pairs for every scan among `wanted` and what these need."""
@@ -135,7 +138,7 @@ class Evidence:
         waiting = list(names)
         while waiting:
             name = waiting.pop()
-            module = self._module(name) if name not in _CASE_FIELDS else None
+            module = self._module(name) if name not in _CASE_FIELDS and name not in self._problems else None
             if module is None or name in seen:
                 continue
             seen.append(name)
@@ -225,7 +228,7 @@ def _fold(verdicts: list[AnyVerdict], checks: tuple[Check, ...]) -> list[AnyVerd
     """Write into each certain cause the codes of the findings that its presence explains."""
     explains: dict[str, list[str]] = {}
     for check, verdict in zip(checks, verdicts, strict=True):
-        if not isinstance(verdict, Finding):
+        if not isinstance(verdict, Finding) or verdict.independent:
             continue
         for cause in verdicts:
             if (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
 import numpy as np
 
 from segnosis.doctor.case import Batch
+
+if TYPE_CHECKING:
+    import keras
 
 Encoding = Literal["ids", "one-hot", "binary"]
 
@@ -34,6 +36,8 @@ def segmenter(
         size: Height and width.
         image_channels: Channels of the image.
     """
+    import keras  # checks of files alone have no need of it
+
     regularizer = keras.regularizers.L2(l2) if l2 else None
     first, last = (keras.initializers.HeNormal(seed=seed) for seed in (1, 2))
     convolution = keras.layers.Conv2D(

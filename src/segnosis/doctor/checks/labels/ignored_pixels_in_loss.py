@@ -19,15 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence.encodings import Encoding
-from segnosis.doctor.evidence.heads import Head
-from segnosis.doctor.evidence.loss_gradients import LossGradient
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+if TYPE_CHECKING:
+    from segnosis.doctor.evidence.encodings import Encoding
+    from segnosis.doctor.evidence.heads import Head
+    from segnosis.doctor.evidence.loss_gradients import LossGradient
 
 CODE, SEVERITY = "LAB002", "error"
 EXPLAINED_BY = ("LAB001",)

@@ -17,13 +17,16 @@ The loss of the same name for the other encoding, or `keras.utils.to_categorical
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence.encodings import Encoding
-from segnosis.doctor.evidence.heads import Head
-from segnosis.doctor.evidence.perfect_prediction import Probe
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+if TYPE_CHECKING:
+    from segnosis.doctor.evidence.encodings import Encoding
+    from segnosis.doctor.evidence.heads import Head
+    from segnosis.doctor.evidence.perfect_prediction import Probe
 
 CODE, SEVERITY = "LAB007", "error"
 

@@ -15,11 +15,14 @@ Open the listed samples next to their prediction. Correct the masks, or leave th
 from __future__ import annotations
 
 from statistics import median
+from typing import TYPE_CHECKING
 
 from segnosis.doctor.case import Batch, Case
-from segnosis.doctor.evidence.predictions import Predictions
 from segnosis.doctor.patients import squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+
+if TYPE_CHECKING:
+    from segnosis.doctor.evidence.predictions import Predictions
 
 CODE, SEVERITY = "LAB009", "note"
 
