@@ -15,8 +15,10 @@ from segnosis.core import discovery
 from segnosis.core.errors import did_you_mean
 
 # Modules that are no architecture; discovery leaves them out.
-NOT_UNITS = ("backbones", "blocks", "freeze", "prune", "resize", "summary", "weights")
+NOT_UNITS = ("backbones", "blocks", "fold", "freeze", "prune", "resize", "summary", "weights")
 _WHERE = {
+    "cast": "fold",
+    "fold": "fold",
     "freeze": "freeze",
     "unfreeze": "freeze",
     "prune": "prune",
@@ -26,6 +28,7 @@ _WHERE = {
 
 if TYPE_CHECKING:
     from segnosis.models.deeplab_v3_plus import deeplab_v3_plus
+    from segnosis.models.fold import cast, fold
     from segnosis.models.freeze import freeze, unfreeze
     from segnosis.models.prune import prune
     from segnosis.models.summary import trainable_summary
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
     from segnosis.models.unet_plus_plus import unet_plus_plus
     from segnosis.models.weights import load_weights
 
-__all__ = ["deeplab_v3_plus", "freeze", "load_weights", "prune", "trainable_summary", "unet", "unet_plus_plus"]
-__all__ += ["unfreeze"]
+__all__ = ["cast", "deeplab_v3_plus", "fold", "freeze", "load_weights", "prune", "trainable_summary", "unet"]
+__all__ += ["unet_plus_plus", "unfreeze"]
 
 
 def __getattr__(name: str) -> Any:
