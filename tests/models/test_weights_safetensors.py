@@ -47,10 +47,7 @@ def test_torchvision_s_resnet_computes_what_pytorch_computes(name, tmp_path):
 def test_segmentation_models_pytorch_s_unet_computes_what_pytorch_computes(name, tmp_path):
     state = reference.smp_unet_state(name, num_classes=3)
     save_file(state, tmp_path / "unet.safetensors")
-    base = sg.models.unet((64, 96, 3), num_classes=3, width=16, backbone=name, preprocessing=None)
-    # Their head is 3×3, ours 1×1.
-    features = base.get_layer("head").input
-    model = keras.Model(base.input, keras.layers.Conv2D(3, 3, padding="same", name="head")(features))
+    model = sg.models.unet((64, 96, 3), num_classes=3, width=16, backbone=name, preprocessing=None, head_kernel=3)
     loaded = sg.models.load_weights(model, tmp_path / "unet.safetensors")
     assert (loaded.format, loaded.weights) == ("smp_unet", model.count_params())
     assert "10 batch normalizations took the file's epsilon" in str(loaded)
@@ -69,6 +66,7 @@ def test_a_head_of_another_shape_is_told(tmp_path):
     with pytest.raises(WeightsError, match="1 of another shape") as error:
         sg.models.load_weights(model, tmp_path / "unet.safetensors")
     assert error.value.misshapen == {"segmentation_head.0.weight": ((3, 3, 16, 3), (1, 1, 16, 3))}
+    assert "head_kernel=3" in str(error.value)
     assert sg.models.load_weights(model, tmp_path / "unet.safetensors", only="backbone").format == "smp_unet"
 
 

@@ -11,6 +11,8 @@ def command(
     data: str = typer.Argument(..., metavar="DATA", help="Folder of images and masks."),
     output: Path | None = typer.Option(None, "-o", "--output", help="Write the plan here instead of printing it."),
     model: str | None = typer.Option(None, "--model", help="Architecture, as in `segnosis list models`."),
+    backbone: str | None = typer.Option(None, "--backbone", help="Backbone to encode with, as resnet50."),
+    weights: Path | None = typer.Option(None, "--weights", help="File of pretrained weights to start from."),
     minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     seed: int = typer.Option(0, "--seed", help="Seed of everything random."),
@@ -21,7 +23,16 @@ def command(
 
     load_keras()
     screen = Screen()
-    made = plan(data, model=model, minutes=minutes, epochs=epochs, seed=seed, listener=screen)
+    made = plan(
+        data,
+        model=model,
+        backbone=backbone,
+        weights=weights,
+        minutes=minutes,
+        epochs=epochs,
+        seed=seed,
+        listener=screen,
+    )
     screen.close()
     if output is None:
         print(made.to_yaml(), end="")

@@ -12,6 +12,8 @@ def command(
     out: Path | None = typer.Option(None, "--out", help="Run folder to make; runs/NAME-DATE when left out."),
     plan: Path | None = typer.Option(None, "--plan", help="Follow this plan (from `segnosis plan`)."),
     model: str | None = typer.Option(None, "--model", help="Architecture, as in `segnosis list models`."),
+    backbone: str | None = typer.Option(None, "--backbone", help="Backbone to encode with, as resnet50."),
+    weights: Path | None = typer.Option(None, "--weights", help="File of pretrained weights to start from."),
     minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     seed: int | None = typer.Option(None, "--seed", help="Seed of everything random."),
@@ -23,7 +25,7 @@ def command(
     from segnosis.core.errors import ArgumentError
     from segnosis.jobs.train import train
     from segnosis.report.diagnosis_text import render
-    from segnosis.report.scores_text import table
+    from segnosis.report.scores_text import depth_table, table
     from segnosis.training.plan import Plan
 
     if not data and plan is None and not resume:
@@ -39,6 +41,8 @@ def command(
         source,
         out=out,
         model=model,
+        backbone=backbone,
+        weights=weights,
         minutes=minutes,
         epochs=epochs,
         resume=resume,
@@ -48,5 +52,7 @@ def command(
     )
     screen.close()
     print(table(run.scores))
+    if "depths" in run.scores:
+        print(depth_table(run.scores["depths"]))
     print(render(run.diagnosis))
     print(f"report: {run.report}")

@@ -39,6 +39,10 @@ class RunFolder:
     def model(self) -> Path:
         return self.root / "model.keras"
 
+    def depth(self, depth: int) -> Path:
+        """The network of one depth, less than the deepest, of a run with deep supervision."""
+        return self.root / "depths" / f"depth-{depth}.keras"
+
     @property
     def checkpoint(self) -> Path:
         return self.root / "checkpoint"

@@ -16,6 +16,8 @@ def plan(
     source: str | Path,
     *,
     model: str | None = None,
+    backbone: str | None = None,
+    weights: str | Path | None = None,
     minutes: float | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -23,7 +25,12 @@ def plan(
 ) -> Plan:
     """The plan `segnosis.train(source, …)` would follow, every decision with its reason."""
     fingerprint, _, parts = examined(data.open(source), seed=seed, listener=listener or Listener())
-    changes: dict[str, Any] = {
-        key: value for key, value in (("model", model), ("epochs", epochs), ("minutes", minutes)) if value
+    asked = {
+        "model": model,
+        "backbone": backbone,
+        "weights": None if weights is None else str(weights),
+        "epochs": epochs,
+        "minutes": minutes,
     }
+    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     return planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), seed=seed, **changes)

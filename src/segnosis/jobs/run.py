@@ -57,6 +57,14 @@ class Run:
 
         return keras.models.load_model(self.folder.model, compile=False)
 
+    def depths(self) -> list[keras.Model]:
+        """After training with deep supervision: the networks of all depths, shallowest first, `model()` the last."""
+        import keras
+
+        count = len(self.scores.get("depths", []))
+        shallower = [keras.models.load_model(self.folder.depth(depth), compile=False) for depth in range(1, count)]
+        return [*shallower, self.model()] if count else []
+
 
 def opened(out: str | Path) -> Run:
     """The finished run in `out`; a folder that is none, or that did not finish, is one clear error."""

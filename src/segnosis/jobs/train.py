@@ -32,6 +32,8 @@ def train(
     *,
     out: str | Path | None = None,
     model: str | None = None,
+    backbone: str | None = None,
+    weights: str | Path | None = None,
     minutes: float | None = None,
     epochs: int | None = None,
     resume: bool = False,
@@ -45,6 +47,9 @@ def train(
         source: A folder of images and masks, or a `Plan`.
         out: Run folder, made anew; `runs/<name>-<date>` when left out.
         model: Architecture instead of the planned one.
+        backbone: Backbone to encode with, as `segnosis.models.backbones.names()` has them.
+        weights: File of pretrained weights, in any format that `segnosis.models.load_weights` reads. A backbone is
+            filled alone and stays frozen for the first epochs; a model without one is filled as a whole.
         minutes: Wall-clock budget of the whole job; training stops in time and the best weights are kept.
         epochs: Epochs instead of the planned number.
         resume: Continue the unfinished run in `out` by its own plan; `source` may then be the same or `""`.
@@ -69,9 +74,16 @@ def train(
     else:
         name = Path(given.data if given else str(source)).resolve().name
         folder = _fresh(Path(out) if out else Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    asked = {
+        "model": model,
+        "backbone": backbone,
+        "weights": None if weights is None else str(weights),
+        "minutes": minutes,
+        "epochs": epochs,
+    }
     with _terminated_as_interrupt():
         try:
-            return _train(source, given, folder, model, minutes, epochs, resume, anyway, seed, listener, started)
+            return _train(source, given, folder, asked, resume, anyway, seed, listener, started)
         except KeyboardInterrupt as error:
             done = sum(1 for _ in folder.epochs())
             raise RunError(
@@ -85,9 +97,7 @@ def _train(
     source: str | Path | Plan,
     given: Plan | None,
     folder: RunFolder,
-    model: str | None,
-    minutes: float | None,
-    epochs: int | None,
+    asked: dict[str, Any],
     resume: bool,
     anyway: bool,
     seed: int | None,
@@ -107,24 +117,25 @@ def _train(
     from segnosis.doctor.diagnose_run import history
     from segnosis.doctor.examine import merge
     from segnosis.report import run_report
-    from segnosis.training import build, evaluate, planner, showcase
+    from segnosis.training import build, depths, evaluate, planner, showcase
     from segnosis.training.environment import environment
     from segnosis.training.fit import feed_for, fit
     from segnosis.training.predict import Predictor
 
     changes: dict[str, Any] = {"seed": seed, "unreadable": "skip" if anyway else "stop"}
-    asked = {"model": model, "epochs": epochs, "minutes": minutes}
     changes |= {name: value for name, value in asked.items() if value is not None}
     if given is None:
         plan = planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), **changes)
     else:
-        plan = given.with_(**({} if resume else changes))
+        plan = given if resume else planner.changed(given, **changes)
     plan.save(folder.plan)
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.environment, environment())
     listener.planned(plan)
 
     pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]))
+    if plan.model_arguments.get("deep_supervision"):
+        pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 4))
     fitted = fit(
         plan, parts[0], parts[1], folder, listener=listener, resume=resume, started=started, pixels_after=pixels
     )
@@ -132,6 +143,16 @@ def _train(
     scores = evaluate.evaluate(
         predictor, parts[2], progress=lambda done, total: listener.step("scoring whole held-out images", done, total)
     )
+    if fitted.depths:
+        scores["depths"] = depths.table(
+            (*fitted.depths, fitted.model),
+            plan,
+            parts[2],
+            deepest=scores,
+            progress=lambda done, total: listener.step("scoring every depth", done, total),
+        )
+        for depth, network in enumerate(fitted.depths, start=1):
+            write_with(folder.depth(depth), network.save)
     write_with(folder.model, fitted.model.save)
     scores |= {
         "best_epoch": fitted.best_epoch,

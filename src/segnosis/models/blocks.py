@@ -102,9 +102,9 @@ class Recipe:
             return layers.Conv2DTranspose(filters, 2, strides=2, padding="same", name=name, **self._kernel)(x)
         return layers.UpSampling2D(2, interpolation=self.upsampling, name=name)(x)
 
-    def head(self, x: KerasTensor, num_classes: int, name: str = "head") -> KerasTensor:
-        """1×1 convolution to logits, in float32 under every precision policy: losses need the digits."""
-        return layers.Conv2D(num_classes, 1, dtype="float32", name=name, **self._kernel)(x)
+    def head(self, x: KerasTensor, num_classes: int, name: str = "head", kernel: int = 1) -> KerasTensor:
+        """Convolution to logits, in float32 under every precision policy: losses need the digits."""
+        return layers.Conv2D(num_classes, kernel, padding="same", dtype="float32", name=name, **self._kernel)(x)
 
     def _normalize(self, x: KerasTensor, filters: int, name: str) -> KerasTensor:
         if self.normalization == "batch":

@@ -22,6 +22,7 @@ def unet(
     activation: str = "relu",
     backbone: str | keras.Model | None = None,
     preprocessing: str | keras.layers.Layer | None = "backbone",
+    head_kernel: int = 1,
 ) -> keras.Model:
     """Build a U-Net that emits float32 logits, `(batch, height, width, num_classes)`.
 
@@ -45,6 +46,7 @@ def unet(
         preprocessing: The first layer, for a model that takes raw pixel values. `"backbone"`: what the backbone's
             published weights expect, none without a backbone; `"rescale"`: divide by 255; `"standardize"`: each
             image to mean 0, deviation 1; any Keras layer; or `None`.
+        head_kernel: Side of the last convolution, 1, or 3 as the U-Nets of segmentation_models.pytorch have it.
 
     Raises:
         ArgumentError: An argument that cannot work, with the value that does.
@@ -65,6 +67,7 @@ def unet(
     depth = check_depth(depth, backbone)
     check_count("width", width)
     check_count("num_classes", num_classes)
+    check_count("head_kernel", head_kernel)
     recipe = Recipe(upsampling, normalization, activation, dropout, l2, residual)
     image = keras.Input(check_shape("unet", input_shape, halvings=depth), name="image")
 
@@ -80,5 +83,5 @@ def unet(
         x = recipe.unit(x, filters, f"decoder{level}")
 
     # Head
-    logits = crop_like(recipe.head(x, num_classes), image, "head_crop")
+    logits = crop_like(recipe.head(x, num_classes, kernel=head_kernel), image, "head_crop")
     return keras.Model(image, logits, name="unet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -26,6 +26,25 @@ def table(scores: Mapping[str, Any]) -> str:
     )
     rows.append(f"{'mean of all classes':<{width}}{_number(scores['mean_iou'])} {_number(scores['mean_dice'])}")
     return "\n".join(rows)
+
+
+def depth_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What each depth of a deeply supervised network costs, and how well it does.
+
+    Example:
+        >>> print(depth_table([{"depth": 1, "parameters": 1758, "milliseconds": 2.5, "tile": [96, 96],
+        ...                     "foreground_dice": 0.61, "foreground_iou": 0.5, "mean_iou": 0.7}]))
+        depth        parameters   ms per 96 × 96  Dice of the foreground  IoU of it  mean IoU
+        1                 1,758             2.50                   0.610      0.500     0.700
+    """
+    tile = " × ".join(str(side) for side in rows[0]["tile"]) if rows else ""
+    lines = [f"{'depth':<8}{'parameters':>15}{'ms per ' + tile:>17}  Dice of the foreground  IoU of it  mean IoU"]
+    for row in rows:
+        scores = (
+            f"{_number(row['foreground_dice']):>24}{_number(row['foreground_iou']):>11}{_number(row['mean_iou']):>10}"
+        )
+        lines.append(f"{row['depth']:<8}{row['parameters']:>15,}{row['milliseconds']:>17.2f}{scores}")
+    return "\n".join(lines)
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ def model(plan: Plan, *, channels: int, num_classes: int) -> keras.Model:
 
     The first layer turns pixel values into what the network is trained on, so that the saved file needs no
     code beside it: `scale` maps `plan.intensity` to −1 and 1, `standardize` gives every image mean 0 and
-    standard deviation 1.
+    standard deviation 1, `backbone` maps `plan.intensity` to 0 and 255 and on to what the backbone was trained on.
 
     Args:
         plan: What to build.
@@ -27,15 +28,14 @@ def model(plan: Plan, *, channels: int, num_classes: int) -> keras.Model:
         num_classes: Classes, background included.
 
     Returns:
-        A functional model of stock layers, `(batch, height, width, channels)` to `(batch, height, width, num_classes)`.
+        A functional model of stock layers, `(batch, height, width, channels)` to `(batch, height, width, num_classes)`;
+        with deep supervision one such output per depth, the deepest last.
     """
     import keras
 
     keras.config.set_dtype_policy(plan.precision if plan.precision == "float32" else f"mixed_{plan.precision}")
     architecture = getattr(discovery.load("segnosis.models", plan.model), plan.model)
-    arguments = dict(plan.model_arguments)
-    if plan.preprocessing != "none":
-        arguments["preprocessing"] = _first_layer(plan)
+    arguments = {**plan.model_arguments, "preprocessing": _first_layer(plan, channels)}
     try:
         made = architecture((None, None, channels), num_classes, **arguments)
     except TypeError as error:
@@ -55,9 +55,15 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
         yield from _layers(layer) if hasattr(layer, "layers") else (layer,)
 
 
-def _first_layer(plan: Plan) -> keras.layers.Layer:
+def _first_layer(plan: Plan, channels: int) -> keras.layers.Layer | None:
     import keras
 
+    if plan.preprocessing == "none":
+        return None
+    if plan.preprocessing == "backbone":
+        from segnosis.models.backbones import preprocessing
+
+        return preprocessing(backbone(plan), channels, intensity=plan.intensity)
     if plan.preprocessing == "standardize":
         return keras.layers.GroupNormalization(
             groups=1, center=False, scale=False, epsilon=1e-6, dtype="float32", name="standardize"
@@ -65,6 +71,21 @@ def _first_layer(plan: Plan) -> keras.layers.Layer:
     low, high = plan.intensity
     factor = 2.0 / max(high - low, 1e-12)
     return keras.layers.Rescaling(factor, -1.0 - factor * low, dtype="float32", name="scale")
+
+
+def backbone(plan: Plan) -> str | None:
+    """Name of the backbone inside the plan's model; `None` where it has none."""
+    architecture = getattr(discovery.load("segnosis.models", plan.model), plan.model)
+    default = inspect.signature(architecture).parameters.get("backbone")
+    return plan.model_arguments.get("backbone", default.default if default else None)
+
+
+def load_weights(plan: Plan, network: keras.Model) -> str:
+    """Fill the network from the plan's file of weights, and say what was loaded."""
+    from segnosis.models import load_weights
+
+    only = "backbone" if plan.weights_into == "backbone" else None
+    return str(load_weights(network, str(plan.weights), only=only))
 
 
 def loss(plan: Plan, *, ignore_class: int | None) -> keras.losses.Loss:
@@ -75,14 +96,24 @@ def loss(plan: Plan, *, ignore_class: int | None) -> keras.losses.Loss:
     return losses.Sum(parts, weights=list(plan.losses.values()))
 
 
-def optimizer(plan: Plan, *, total_steps: int) -> keras.optimizers.Optimizer:
+def optimizer(plan: Plan, *, total_steps: int, first_step: int = 0, rate: float = 1.0) -> keras.optimizers.Optimizer:
     """The plan's optimizer with its learning-rate schedule over `total_steps` steps.
 
     It also keeps a smoothed norm of the gradient in its variable `gradient_norm`, at no extra pass.
+
+    Args:
+        plan: What to build.
+        total_steps: Steps of the whole training.
+        first_step: Steps taken before; the optimizer itself starts anew, for its moments know nothing of the layers
+            that begin to learn.
+        rate: Factor on the learning rate.
     """
     import keras
 
-    arguments: dict[str, Any] = {"learning_rate": schedule(plan, total_steps=total_steps), "clipnorm": None}
+    learning_rate = schedule(plan, total_steps=total_steps)
+    if first_step or rate != 1.0:
+        learning_rate = _later(learning_rate, first_step, rate)
+    arguments: dict[str, Any] = {"learning_rate": learning_rate, "clipnorm": None}
     if plan.clip_norm is not None:
         arguments = {**arguments, "global_clipnorm": plan.clip_norm}
     if plan.optimizer == "sgd":
@@ -118,6 +149,25 @@ def schedule(plan: Plan, *, total_steps: int) -> Any:
     if plan.schedule == "polynomial":
         return keras.optimizers.schedules.PolynomialDecay(plan.learning_rate, total_steps, 0.0, power=0.9)
     return plan.learning_rate
+
+
+def _later(schedule: Any, first_step: int, rate: float) -> Any:
+    """`schedule` from `first_step` on, times `rate`."""
+    import keras
+
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return rate * schedule
+
+    class Later(keras.optimizers.schedules.LearningRateSchedule):
+        """A schedule that begins further on."""
+
+        def __call__(self, step: Any) -> Any:
+            return rate * schedule(keras.ops.cast(step, "float32") + first_step)
+
+        def get_config(self) -> dict[str, Any]:
+            return {"schedule": schedule, "first_step": first_step, "rate": rate}
+
+    return Later()
 
 
 def _recording(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from segnosis import data
 from segnosis.core.run_folder import RunFolder, write_text
-from segnosis.training import build, checkpoint, determinism
+from segnosis.models import prune
+from segnosis.training import build, checkpoint, determinism, stages
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 from segnosis.training.recorder import Recorder, TwoTermModel
@@ -33,13 +34,16 @@ class Fitted:
     """A trained model.
 
     Attributes:
-        model: Functional model of stock layers with the best weights, raw pixels to logits.
+        model: Functional model of stock layers with the best weights, raw pixels to logits; the deepest output alone
+            where training had one per depth.
+        depths: With deep supervision the networks of the other depths, shallowest first.
         plan: The plan as it was followed: with `minutes`, epochs and steps are those that were measured to fit.
         best_epoch: Epoch of the best validation score; its weights are the model's.
         stopped: Why training ended before the last epoch, or `""`.
     """
 
     model: keras.Model
+    depths: tuple[keras.Model, ...]
     plan: Plan
     best_epoch: int
     stopped: str
@@ -76,6 +80,8 @@ def fit(
     spec = train.spec
     determinism.start(plan.seed)
     network = build.model(plan, channels=spec.channels, num_classes=spec.num_classes)
+    if plan.weights:
+        listener.say(build.load_weights(plan, network))
     model = TwoTermModel(network.input, network.output)
     held_out = _Held(feed_for(plan, validation, training=False))
     ignore = held_out.ignore_class
@@ -92,12 +98,8 @@ def fit(
             listener.forecast(started + 60.0 * (plan.minutes or 0.0) - time.monotonic(), plan.reasons["epochs"])
     feed = feed_for(plan, train, training=True)
     steps = len(feed)
-    optimizer = build.optimizer(plan, total_steps=steps * plan.epochs)
-    model.compile(optimizer, loss=build.loss(plan, ignore_class=ignore), jit_compile=determinism.compiled())
-    optimizer.build(model.trainable_variables)
     first = 0
     if stored is not None:
-        checkpoint.restore(stored, model, optimizer)
         first = stored.epoch
         kept = folder.history.read_text(encoding="utf-8").splitlines(keepends=True)[:first]
         write_text(folder.history, "".join(kept))
@@ -112,12 +114,31 @@ def fit(
         deadline=deadline,
         waited=lambda: float(feed.waited_seconds),
     )
-    if first < plan.epochs:
-        # The feed is told which epoch begins: batches then depend on nothing but the seed and that number.
-        numbered = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.set_epoch(epoch))
+    # The feed is told which epoch begins: batches then depend on nothing but the seed and that number.
+    numbered = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.set_epoch(epoch))
+    # A checkpoint holds the optimizer of the stage that wrote it, so that stage is where a run goes on.
+    to_come = [stage for stage in stages.stages(plan) if stage.last >= first]
+    for stage in to_come:
+        says = stages.begin(stage, network)
+        optimizer = build.optimizer(
+            plan, total_steps=steps * plan.epochs, first_step=steps * stage.first, rate=stage.rate
+        )
+        model.compile(optimizer, build.loss(plan, ignore_class=ignore), jit_compile=determinism.compiled())
+        optimizer.build(model.trainable_variables)
+        if stored is not None and stage is to_come[0]:
+            checkpoint.restore(stored, model, optimizer)
+        if max(stage.first, first) == stage.last or recorder.stopped:
+            continue
+        if plan.frozen:
+            listener.say(f"epochs {stage.first + 1} to {stage.last}: {says}")
         try:
             model.fit(
-                feed, initial_epoch=first, epochs=plan.epochs, callbacks=[numbered, recorder], verbose=0, shuffle=False
+                feed,
+                initial_epoch=max(stage.first, first),
+                epochs=stage.last,
+                callbacks=[numbered, recorder],
+                verbose=0,
+                shuffle=False,
             )
         except Exception:
             if feed.failure is not None:  # a backend wraps it in words of its own
@@ -126,7 +147,14 @@ def fit(
     best = checkpoint.load(folder.checkpoint, "best")
     if best is not None:
         checkpoint.restore(best, model)
-    return Fitted(network, plan, recorder.best_epoch, recorder.stopped)
+    *depths, deepest = _every_depth(network)
+    return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped)
+
+
+def _every_depth(network: keras.Model) -> list[keras.Model]:
+    """The network itself, or where it has one output per depth, the networks of all depths."""
+    heads = len(network.outputs)
+    return [network] if heads == 1 else [prune(network, depth) for depth in range(1, heads + 1)]
 
 
 def feed_for(plan: Plan, dataset: Dataset, *, training: bool) -> Any:
@@ -183,13 +211,13 @@ class _Timed:
     compiling: float
 
 
-def _timed(plan: Plan, model: keras.Model, train: Dataset, held_out: _Held, ignore: int | None) -> _Timed:
+def _timed(plan: Plan, model: TwoTermModel, train: Dataset, held_out: _Held, ignore: int | None) -> _Timed:
     """Take a few real steps, and undo them."""
     began = time.monotonic()
     before = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
     model.compile(
         build.optimizer(plan, total_steps=_TRIAL_STEPS),
-        loss=build.loss(plan, ignore_class=ignore),
+        build.loss(plan, ignore_class=ignore),
         jit_compile=determinism.compiled(),
     )
     clock = _Clock()
@@ -213,15 +241,17 @@ def _timed(plan: Plan, model: keras.Model, train: Dataset, held_out: _Held, igno
 
 def _fitted_to_time(plan: Plan, timed: _Timed, samples: int, seconds: float) -> Plan:
     """The plan with as many epochs and steps as fit into `seconds`."""
-    # The step is compiled once more for the final schedule; 6 % are left for noise of the machine.
-    usable = 0.94 * (seconds - timed.compiling)
+    # The step is compiled once more for every stage; 6 % are left for noise of the machine.
+    usable = 0.94 * (seconds - timed.compiling * len(stages.stages(plan)))
     beside = timed.validation + _RECORDING
     epochs = int(np.clip(usable / (math.ceil(samples / plan.batch_size) * timed.step + beside), 1, 20))
     steps = max(1, int((usable / epochs - beside) / timed.step))
     minutes = epochs * (steps * timed.step + beside) / 60
+    frozen = {name: min(round(kept * epochs / plan.epochs), epochs) for name, kept in plan.frozen.items()}
     return plan.with_(
         epochs=epochs,
         steps_per_epoch=steps,
+        frozen=frozen,
         reasons={
             "epochs": f"{epochs} × {steps} steps of {timed.step:.3f} s and {timed.validation:.1f} s of validation each "
             f"are {minutes:.1f} min of the {plan.minutes:g} min budget, measured on this machine",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,13 +44,22 @@ class Plan(BaseModel):
     # Model
     model: str = "unet"
     model_arguments: dict[str, Any] = Field(default_factory=dict)
-    preprocessing: Literal["scale", "standardize", "none"] = "scale"
-    intensity: tuple[float, float] = Field((0.0, 255.0), description="pixel values mapped to 0 and 1 by `scale`")
+    preprocessing: Literal["scale", "standardize", "backbone", "none"] = Field(
+        "scale", description="first layer; `backbone`: what the backbone's published weights expect"
+    )
+    intensity: tuple[float, float] = Field((0.0, 255.0), description="pixel values mapped to the ends of the range")
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     normalization_momentum: float = Field(
         0.9, ge=0.0, lt=1.0, description="share of the old statistics BatchNormalization keeps at each step"
     )
+
+    weights: str | None = Field(None, description="file of weights to start from, as `load_weights` reads them")
+    weights_into: Literal["model", "backbone"] = "model"
+    frozen: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict, description="layers by name: for how many epochs they stay as they are"
+    )
+    thawed_rate: float = Field(0.1, gt=0.0, le=1.0, description="factor on the learning rate once frozen layers learn")
 
     # Training
     losses: dict[str, float] = Field(default_factory=lambda: {"CrossEntropy": 1.0, "Dice": 1.0})

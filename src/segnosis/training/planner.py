@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from segnosis.data.fingerprint import Fingerprint
-from segnosis.training import machine
+from segnosis.training import build, machine
 from segnosis.training.plan import Plan
 
 _DEPTH = 4
@@ -24,6 +24,8 @@ def plan(
     training_samples: int,
     seed: int = 0,
     model: str | None = None,
+    backbone: str | None = None,
+    weights: str | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
     unreadable: str = "stop",
@@ -36,6 +38,8 @@ def plan(
         training_samples: Samples to learn from.
         seed: Seed of the run.
         model: Architecture that was asked for.
+        backbone: Backbone that was asked for.
+        weights: File of pretrained weights to start from.
         epochs: Epochs that were asked for.
         minutes: Budget that was asked for; how many steps fit is measured when training starts.
         unreadable: Whether an unreadable sample stops training or is left out.
@@ -73,7 +77,8 @@ def plan(
             ": on a CPU more steps teach more than more filters" if width == 16 else ""
         )
         if chosen["model"] == "unet_plus_plus":
-            chosen["model_arguments"]["deep_supervision"] = False
+            chosen["model_arguments"]["deep_supervision"] = True
+            reasons["model_arguments"] += ", and an output per depth, so that you can choose one by its score and cost"
     reasons["normalization_momentum"] = "Keras' 0.99 still keeps a third of the start values after 100 steps"
     chosen["losses"] = {"CrossEntropy": 1.0, "Dice": 1.0}
     rarest = min((facts.share for facts in fingerprint.classes[1:] if facts.images), default=1.0)
@@ -87,7 +92,41 @@ def plan(
     chosen["window"], reasons["window"] = _window(fingerprint, side, crop=chosen["fit_to_size"] == "crop")
     chosen["mirror"] = bool(quick)
     reasons["mirror"] = "the mean over mirror images is steadier" if quick else "one look is enough"
-    return Plan(**chosen, reasons=reasons)
+    return changed(Plan(**chosen, reasons=reasons), backbone=backbone, weights=weights)
+
+
+def changed(plan: Plan, *, backbone: str | None = None, weights: str | None = None, **changes: Any) -> Plan:
+    """`plan` with what was asked for; a backbone and pretrained weights bring with them what they need.
+
+    Args:
+        plan: A plan.
+        backbone: Backbone to encode with.
+        weights: File of pretrained weights to start from.
+        changes: Fields of the plan.
+    """
+    plan = plan.with_(**changes)
+    if backbone:
+        # A backbone has five levels, and the decoder as many.
+        kept = {name: value for name, value in plan.model_arguments.items() if name != "depth"}
+        arguments = {**kept, "backbone": backbone}
+        plan = plan.with_({"model_arguments": f"{backbone}: you asked for it"}, model_arguments=arguments)
+    if not weights:
+        return plan
+    plan = plan.with_({"weights": "you asked for it"}, weights=weights)
+    if build.backbone(plan) is None:
+        return plan
+    kept_for = max(1, plan.epochs // 10)
+    return plan.with_(
+        {
+            "weights_into": "the backbone is pretrained, the rest learns from scratch",
+            "preprocessing": "pixel values as the backbone's published weights expect them",
+            "frozen": "until the new layers make sense, the pretrained ones stay as they are",
+            "thawed_rate": "small steps keep what the backbone knows",
+        },
+        weights_into="backbone",
+        preprocessing="backbone",
+        frozen={"backbone": kept_for},
+    )
 
 
 def pixels_to_score(plan: Plan, fingerprint: Fingerprint, images: int) -> float:

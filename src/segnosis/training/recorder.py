@@ -24,16 +24,28 @@ _SHOWN = 4
 
 
 class TwoTermModel(keras.Model):
-    """A functional model that, while it trains, keeps the data term of the loss apart from regularization."""
+    """A functional model that, while it trains, keeps the data term of the loss apart from regularization.
+
+    With several outputs, one per depth, each of them is held against the same truth, and their losses are averaged.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.data_term = keras.metrics.Mean(name="data_loss")
 
+    def compile(self, optimizer: Any, loss: keras.losses.Loss, **settings: Any) -> None:
+        """Keras' compile; `loss` serves every output."""
+        self.loss_of_one = loss
+        count = len(self.outputs)
+        if count > 1:
+            settings["loss_weights"] = [1.0 / count] * count
+        super().compile(optimizer, loss=loss if count == 1 else [loss] * count, **settings)
+
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Keras' loss; remembers what of it is not regularization."""
+        y = [y] * len(y_pred) if isinstance(y_pred, list) else y
         total = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         penalties = self.losses
         data = total - sum(penalties[1:], penalties[0]) if penalties else total
@@ -146,9 +158,11 @@ class Recorder(keras.callbacks.Callback):
         rows: list[list[np.ndarray]] = []
         for index in range(len(self.validation)):
             x, y = self.validation[index][:2]
-            logits = np.asarray(self.model.predict_on_batch(x), np.float32)
-            losses.append((float(ops.convert_to_numpy(self.model.loss(y, logits))), len(x)))
-            mask = logits.argmax(axis=-1)
+            outputs = self.model.predict_on_batch(x)
+            outputs = outputs if isinstance(outputs, list) else [outputs]
+            depths = [self.model.loss_of_one(y, np.asarray(logits, np.float32)) for logits in outputs]
+            losses.append((float(np.mean([float(ops.convert_to_numpy(loss)) for loss in depths])), len(x)))
+            mask = np.asarray(outputs[-1], np.float32).argmax(axis=-1)
             total += confusion(np.asarray(y), mask, num_classes, self.ignore_class)
             for image, truth, guess in zip(np.asarray(x), np.asarray(y), mask, strict=True):
                 if len(rows) < _SHOWN:

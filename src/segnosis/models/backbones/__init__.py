@@ -74,9 +74,32 @@ def pyramid(
         family = _family(backbone, output_stride)
         images = x = keras.Input(inputs.shape[1:], name="pixels")
         if preprocessing:
-            x = _scaled(x, *family.scaling(backbone))
+            x = _layer(*family.scaling(backbone), channels=x.shape[-1])(x)
         outputs = family.features(backbone, x, output_stride=output_stride)
     return keras.Model(images, {name: outputs[name] for name in wanted if name in outputs}, name="backbone")(inputs)
+
+
+def preprocessing(backbone: str, channels: int, *, intensity: tuple[float, float] = (0.0, 255.0)) -> keras.layers.Layer:
+    """The layer that turns pixel values into what a backbone's published weights were trained on.
+
+    Args:
+        backbone: A name among `names()`.
+        channels: Channels of the images.
+        intensity: Pixel values that stand for black and white: 0 and 255 in 8-bit images.
+
+    Returns:
+        One stock layer, named `preprocess`; `pyramid(…, preprocessing=False)` goes behind it.
+
+    Example:
+        >>> layer = preprocessing("mobilenet_v2", 1, intensity=(0.0, 1000.0))
+        >>> [float(value) for value in keras.ops.ravel(layer([[0.0], [500.0], [1000.0]]))]
+        [-1.0, 0.0, 1.0]
+    """
+    scale, offset = _family(backbone, 32).scaling(backbone)
+    low, high = intensity
+    stretch = 255.0 / max(high - low, 1e-12)
+    shifted = [b - a * stretch * low for a, b in zip(scale, offset, strict=True)]
+    return _layer([a * stretch for a in scale], shifted, channels)
 
 
 def _families() -> dict[str, ModuleType]:
@@ -112,14 +135,13 @@ def _outputs(backbone: keras.Model) -> dict[str, KerasTensor]:
     return outputs
 
 
-def _scaled(x: KerasTensor, scale: list[float], offset: list[float]) -> KerasTensor:
+def _layer(scale: list[float], offset: list[float], channels: int) -> keras.layers.Layer:
     """One stock layer: `x * scale + offset`, in float32 since 16-bit images overflow half precision.
 
     Published constants are for red, green and blue; other channel counts take their mean.
     """
-    channels = x.shape[-1]
     if channels != 3:
         scale, offset = [sum(scale) / 3] * channels, [sum(offset) / 3] * channels
     if len(set(zip(scale, offset, strict=True))) == 1:
-        return keras.layers.Rescaling(scale[0], offset[0], dtype="float32", name="preprocess")(x)
-    return keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocess")(x)
+        return keras.layers.Rescaling(scale[0], offset[0], dtype="float32", name="preprocess")
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocess")

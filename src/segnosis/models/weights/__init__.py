@@ -6,7 +6,8 @@ One file is one format, and says of itself:
 - `recognises(path)`: whether a file looks like its own;
 - `read(path)`: `{name: array}`, everything in the file but the state of a training;
 - `sources(layer, names)`: where in the file the weights of a layer come from, see `mapping.Source`;
-- `BACKBONE`: pattern of the names that belong to a backbone; `CLASSIFIER`: of those that only classify images.
+- `BACKBONE`: pattern of the names that belong to a backbone; `CLASSIFIER`: of those that only classify images;
+- `BUILT_AS`, where only a certain model fits: the call that builds it.
 """
 
 from __future__ import annotations

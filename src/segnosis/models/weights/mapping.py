@@ -206,9 +206,13 @@ def _cure(
     only: str | None,
 ) -> str:
     wrong = [*missing, *left_over, *misshapen]
+    built = f", with `{module.BUILT_AS}`" if hasattr(module, "BUILT_AS") else ""
     if only is None and not any(module.BACKBONE.search(name) and not module.CLASSIFIER.search(name) for name in wrong):
-        return 'Its backbone fits: pass only="backbone" to load that alone, or build the model as the file was trained.'
-    return "Build the model as the file was trained: same backbone, same number of classes, same options."
+        return (
+            'Its backbone fits: pass only="backbone" to load that alone, or build the model as the file was '
+            f"trained{built}."
+        )
+    return f"Build the model as the file was trained: same backbone, same number of classes, same options{built}."
 
 
 def _listed(items: list[str]) -> str:

@@ -1,6 +1,6 @@
 """A U-Net of segmentation_models.pytorch with a ResNet encoder in safetensors.
 
-It fits `unet(…, backbone="resnet34", width=16)`, whose decoder has the same 256-128-64-32-16 filters.
+It fits `unet(…, backbone="resnet34", width=16, head_kernel=3)`, whose decoder has the same 256-128-64-32-16 filters.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from segnosis.models.weights.torchvision import resnet_sources
 SAYS = "safetensors of a U-Net of segmentation_models.pytorch with a ResNet encoder"
 BACKBONE = re.compile(r"^encoder\.")
 CLASSIFIER = re.compile(r"^encoder\.fc\.")
+BUILT_AS = 'unet(…, backbone="resnet34", width=16, head_kernel=3)'
 EPSILON = 1e-5  # PyTorch's
 
 _DECODER = re.compile(r"decoder(\d)_(conv|norm)(\d)")
