@@ -162,6 +162,8 @@ def _fault_table() -> str:
         rows = [(what, str(stored[name]), str(stored[of])) for name, of, what in _FIGURES if stored[of]]
         seconds = f"{stored['median_seconds']} s median, {stored['slowest_seconds']} s slowest"
         text += f"\n## {stored['title']}\n\n`{stored['command']}`, {stored['backend']}, Keras {stored['keras']}; "
+        if stored["left_out_for_time"]:
+            seconds += f"; cut short by the clock, {stored['left_out_for_time']} programs were not begun"
         text += f"{seconds}, on a shared, busy machine.\n\n" + _table(("Figure", "Found", "Of"), rows) + "\n"
         per_fault = [
             (f"[{code}](checks/{code}.md)", *(str(row[name]) for name in ("programs", "top_1", "detected", "seconds")))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # for the processes that do the work
+ROOT = Path(__file__).parents[2]
+# For the processes that do the work: the programs and the doctor beside this file, whatever is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src")])
 
-RESULTS = Path(__file__).parents[1] / "results" / "doctor.json"
+RESULTS = ROOT / "benchmarks" / "results" / "doctor.json"
 
 
 def main() -> None:
@@ -26,6 +29,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random ones")
     parser.add_argument("--held-out", action="store_true", help="random ones with a piece no check was mended on")
     parser.add_argument("--only", nargs="*", default=(), help="codes or parts of names; `healthy` for all healthy ones")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no program after so many")
     parser.add_argument("--log", type=Path, help="results, line by line; those found there are not run again")
     parser.add_argument("--prove-truth", action="store_true", help="train faults and twins in place of diagnosing")
     parser.add_argument("--title", default="The fixed table", help="of the figures in the documents")
@@ -53,7 +57,7 @@ def main() -> None:
     programs = [program for program in programs if not options.only or chosen(program, options.only)]
 
     results: list[Result] = []
-    for result in table(programs, options.log):
+    for result in table(programs, options.log, options.minutes):
         results.append(result)
         tell(result, f"{len(results)}/{len(programs)}")
     report = {
@@ -62,6 +66,7 @@ def main() -> None:
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
         "does_no_harm": dropped,
+        "left_out_for_time": len(programs) - len(results),
         **summary(results),
     }
     show(report)

@@ -261,7 +261,7 @@ def sample(planted: int, healthy: int, pairs: int, seed: int, held_out: bool = F
         for number in range(count):
             entries = lists[order[number % len(lists)]]
             made.append(drawn(entries[number // len(lists) % len(entries)], random, held_out))
-    return made
+    return [made[number] for number in random.permutation(len(made))]  # a run that is cut short has some of each kind
 
 
 def drawn(entry: Entry, random: np.random.Generator, held_out: bool) -> Program:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -24,6 +25,7 @@ from segnosis.doctor.script import diagnose_script
 from segnosis.doctor.verdict import Crashed
 
 SCRIPT = Path(__file__).with_name("train.py")
+DIED = "the process died"
 
 
 @dataclass(frozen=True)
@@ -175,21 +177,24 @@ def _serve(job: Callable[[str], Any], pipe: Any) -> None:
         pipe.send(job(pipe.recv()))
 
 
-def table(programs: Sequence[Program], log: Path | None = None) -> Iterator[Result]:
-    """Examine all programs in turn, those whose result `log` holds already left out and their result read from it."""
+def table(programs: Sequence[Program], log: Path | None = None, minutes: float = math.inf) -> Iterator[Result]:
+    """Examine programs in turn for so many minutes; results that `log` holds already are read from it."""
+    end = time.monotonic() + 60 * minutes
     known = {(result.backend, result.program): result for result in read(log)}
     worker = Worker(examined)
     try:
         for program in programs:
             result = known.get((keras.backend.backend(), program.name))
+            if result is None and time.monotonic() > end:
+                return
             if result is None:
                 start = time.perf_counter()
                 try:
                     result = worker.ask(program.name)
                 except (TimeoutError, EOFError) as error:
-                    failed = str(error) or "the process died"
+                    failed = str(error) or DIED
                     result = judge(program, Diagnosis((), seconds=time.perf_counter() - start), failed=failed)
-                if log is not None:
+                if log is not None and result.failed != DIED:  # worth another try
                     with log.open("a") as file:
                         file.write(json.dumps(asdict(result)) + os.linesep)
             yield result

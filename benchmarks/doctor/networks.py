@@ -164,7 +164,7 @@ def residual(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
     def unit(x: Any, filters: int, strides: int = 1) -> Any:
         y = _through(x, look.block(filters, strides=strides))
         y = look.convolution(filters)(y)
-        short = x if strides == 1 and x.shape[-1] == filters else look.convolution(filters, 1, strides=strides)(x)
+        short = x if strides == 1 and x.shape[-1] == filters else look.convolution(filters, strides, strides=strides)(x)
         return layers.LeakyReLU(negative_slope=0.1)(layers.add([short, y]))
 
     image = keras.Input(shape, name="picture")
@@ -181,8 +181,8 @@ def nested(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
     """An encoder that is a model of its own inside the model, as a backbone is."""
     inside = keras.Input(shape)
     fine = _through(inside, look.block(look.filters))
-    middle = _through(layers.AveragePooling2D()(fine), look.block(look.filters * 2))
-    coarse = _through(layers.AveragePooling2D()(middle), look.block(look.filters * 4))
+    middle = _through(layers.AveragePooling2D(2)(fine), look.block(look.filters * 2))
+    coarse = _through(layers.AveragePooling2D(2)(middle), look.block(look.filters * 4))
     encoder = keras.Model(inside, [fine, middle, coarse], name="encoder")
     image = keras.Input(shape)
     fine, middle, coarse = encoder(_through(image, look.first))

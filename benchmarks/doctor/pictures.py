@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -192,16 +193,23 @@ def membranes(seed: int, count: int = 64, size: int = 48) -> Pictures:
     return Pictures(_stored(images), masks, 2)
 
 
+@cache
+def _field_of_view(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    from PIL import Image
+
+    image = Image.open(next((folder / "images").glob("*.png"))).convert("RGB")
+    parts = [np.asarray(Image.open(file)) > 0 for file in (folder / "masks").glob("*.png")]
+    return np.asarray(image), np.any(parts, axis=0).astype("uint8")
+
+
 def nuclei(seed: int, count: int = 64, size: int = 64) -> Pictures:
     """Real microscopy: DSB 2018, one PNG a nucleus, united and scaled down."""
     from PIL import Image
 
     images, masks = [], []
-    folders = sorted({file.stem for file in (REAL_DATA / "nuclei" / "images").glob("*.png")})
-    for name in np.random.default_rng(seed).permutation(folders)[:count]:
-        image = Image.open(REAL_DATA / "nuclei" / "images" / f"{name}.png").convert("RGB")
-        parts = [np.asarray(Image.open(file)) > 0 for file in (REAL_DATA / "nuclei" / "masks" / name).glob("*.png")]
-        mask = Image.fromarray(np.any(parts, axis=0).astype("uint8"))
+    folders = sorted(folder for folder in (REAL_DATA / "nuclei").iterdir() if folder.is_dir())
+    for number in np.random.default_rng(seed).permutation(len(folders))[:count]:
+        image, mask = (Image.fromarray(part) for part in _field_of_view(folders[number]))
         images.append(np.asarray(image.resize((size, size))))
         masks.append(np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)))
     return Pictures(np.stack(images), np.stack(masks), 2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.doctor.catalogue import everything
+from benchmarks.doctor.catalogue import FAULTS, HEALTHY, PAIRS, everything, find, sample
 from benchmarks.doctor.measure import examine
+
+from segnosis.doctor.check import all_checks
 
 PROGRAMS = {program.name.split("@")[0]: program for program in everything(1, 1, 0)}
 SICK = [
@@ -12,6 +14,30 @@ SICK = [
     "softmax_over_the_rows", "channel_axis_lost", "the_head_is_frozen", "adadelta_with_a_tiny_rate",
 ]  # fmt: skip
 HEALTHY = ["smoothed_labels", "encoder_frozen_on_purpose", "mixed_precision", "heads_at_three_depths"]
+NOT_PLANTED = {
+    "PRE003", "PRE004",  # need a backbone with weights of ImageNet, which nothing here may fetch
+    "LAB009", "EVA002",  # review lists, not verdicts
+    "OUT002",  # said beside a cause: the stories plant it
+}  # fmt: skip
+
+
+@pytest.mark.one_backend
+def test_every_fault_is_planted_and_much_is_healthy() -> None:
+    shown = [entry for entry in FAULTS if not entry.held_out]
+    codes = [entry.codes[0] for entry in shown]
+    assert {check.code for check in all_checks()} - set(codes) == NOT_PLANTED
+    assert min(codes.count(code) for code in codes) >= 2
+    assert len(HEALTHY) >= 60 and len(PAIRS) >= 20
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_random_composition_is_found_by_its_name(held_out: bool) -> None:
+    programs = sample(30, 10, 5, seed=1, held_out=held_out)
+    assert [program.kind for program in programs].count("compound") == 5
+    for program in programs:
+        assert program.held_out == held_out
+        assert find(program.name) == program
 
 
 @pytest.mark.one_backend
