@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -93,7 +94,8 @@ class Dataset(Sequence[Sample]):
             if self.source.spec is None:
                 whole = Dataset(self.source)
                 census = Census()
-                for mask, kind, lossy in in_order(whole._stored_mask, len(whole)):
+                pairs = () if self._stored_spec() else in_order(whole._stored_mask, len(whole))
+                for mask, kind, lossy in pairs:
                     if mask is not None:
                         census.add_mask(mask, lossy=lossy)
                     if kind is not None:
@@ -104,23 +106,12 @@ class Dataset(Sequence[Sample]):
 
     def adopt(self, census: Census) -> DatasetSpec:
         """Take what a census over all pairs says, instead of a pass of its own."""
-        source = self.source
-        told = source.class_names or source.index.class_names or None
-        colour, counts = census.main
-        if told is None and not colour and hasattr(source.reader, "known_names"):
-            common = {v for v, n in counts.pixels.items() if n > 1e-5 * counts.pixels.total() and v != IGNORE}
-            told = source.reader.known_names(frozenset(common)) or None
-        names_by_value = (
-            None if told else self._known_colours(colour) or sidecar.names(Folder(source.root, {}), source.index.files)
-        )
-        ignore = source.ignore_class if source.ignore_class is not None else source.index.ignore_value
-        scheme = labels.infer(
-            census,
-            class_names=told,
-            ignore_value=ignore,
-            names_by_value=names_by_value,
-            ignore_told=source.ignore_class is not None,
-        )
+        source, stored = self.source, self._stored_spec()
+        if stored is not None:
+            source.scheme = LabelScheme(dict(stored.values), stored.class_names, stored.ignore_class)
+            source.spec = stored
+            return stored
+        scheme = self._scheme_of(census)
         if not census.kinds and any(entry.mask for entry in source.index.entries):
             raise DataError(
                 "At least one mask must be readable.",
@@ -250,6 +241,38 @@ class Dataset(Sequence[Sample]):
         self.spec  # noqa: B018  the scheme is found together with the spec
         assert self.source.scheme is not None
         return self.source.scheme
+
+    def _stored_spec(self) -> DatasetSpec | None:
+        """What the layout itself says that the data set is, where the user says nothing else."""
+        source, reader = self.source, cast(Any, self.source.reader)
+        if source.class_names or source.ignore_class is not None or not hasattr(reader, "stored_spec"):
+            return None
+        stored: DatasetSpec = reader.stored_spec(source.root)
+        return replace(stored, reader=reader_name(reader), saw=source.index.saw)
+
+    def _scheme_of(self, census: Census) -> LabelScheme:
+        """What the census, the layout and the files beside it say of the stored values."""
+        source = self.source
+        reader: Any = source.reader
+        told = source.class_names or source.index.class_names or None
+        colour, counts = census.main
+        common = {v for v, n in counts.pixels.items() if n > 1e-5 * counts.pixels.total() and v != IGNORE}
+        if told is None and not colour and source.ignore_class is None and hasattr(reader, "known_values"):
+            known: LabelScheme | None = reader.known_values(frozenset(common))
+            if known is not None:
+                return known
+        if told is None and not colour and hasattr(reader, "known_names"):
+            told = reader.known_names(frozenset(common)) or None
+        names_by_value = (
+            None if told else self._known_colours(colour) or sidecar.names(Folder(source.root, {}), source.index.files)
+        )
+        return labels.infer(
+            census,
+            class_names=told,
+            ignore_value=source.ignore_class if source.ignore_class is not None else source.index.ignore_value,
+            names_by_value=names_by_value,
+            ignore_told=source.ignore_class is not None,
+        )
 
     def _known_colours(self, colour: bool) -> dict[int, str]:
         reader: Any = self.source.reader

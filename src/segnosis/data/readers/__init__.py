@@ -5,4 +5,15 @@ recognises a folder), `recognise(folder)`, `index(folder)`, `read_image(root, en
 `image_kind(root, entry)` and `example(root)`; see `segnosis.data.readers.base`.
 """
 
-NOT_UNITS = ("base", "images", "naming", "cache")
+NOT_UNITS = (
+    "base",
+    "cache",
+    "crc32c",
+    "images",
+    "json_records",
+    "masks_drawn",
+    "naming",
+    "protobuf",
+    "tables",
+    "tiff_pages",
+)

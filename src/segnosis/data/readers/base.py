@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
@@ -33,6 +34,8 @@ class Entry(NamedTuple):
     split: str | None = None
     slices: int = 0
     """Number of planes of a volume; 0 when the file is one plane."""
+    key: str = ""
+    """What its reader needs besides the files: the record in a file of many, say."""
 
     @property
     def image_file(self) -> str:
@@ -79,7 +82,11 @@ class Truth(NamedTuple):
 
 
 class Reader(Protocol):
-    """The functions of a reader module."""
+    """The functions of a reader module.
+
+    A reader may also have `NEEDS` (package and extra without which it reads nothing), `RANDOM_ACCESS`, `spacing`,
+    `affine`, `write_mask`, `known_names`, `known_values`, `known_colours` and `stored_spec`.
+    """
 
     PRIORITY: int
     LOOKS_FOR: str
@@ -145,6 +152,37 @@ class Folder:
                 if name.lower().endswith(endings):
                     yield join(folder, name)
 
+    def inside(self, name: str, *, told_by: str, below: Iterable[str] = ("",)) -> str | None:
+        """The listed file that `name`, as written in the file `told_by`, means; `None` where there is none.
+
+        Args:
+            name: Path as written, relative to one of `below`.
+            told_by: File that names it, for the error.
+            below: Folders to try in turn.
+
+        Raises:
+            DataError: It leads out of the data set.
+        """
+        plain = name.replace("\\", "/")
+        if plain.startswith("/") or plain[1:3] == ":/" or "\0" in plain:
+            raise _leads_out(self.root / told_by, name)
+        for folder in below:
+            parts: list[str] = []
+            for part in join(folder, plain).split("/"):
+                if part == ".." and not parts:
+                    raise _leads_out(self.root / told_by, name)
+                if part == "..":
+                    parts.pop()
+                elif part not in ("", "."):
+                    parts.append(part)
+            if "/".join(parts) in self._listed:
+                return "/".join(parts)
+        return None
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        return frozenset(join(folder, name) for folder, names in self.files.items() for name in names)
+
     def count(self) -> dict[str, int]:
         """Number of files by suffix, for messages."""
         out: dict[str, int] = {}
@@ -163,6 +201,15 @@ class Folder:
             return path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):
             return ""
+
+
+def _leads_out(told_by: Path, name: str) -> DataError:
+    return DataError(
+        "Every file of a data set lies in its folder; none outside is ever read.",
+        file=told_by,
+        received={"path": name},
+        cure="Write paths relative to that file, and copy what they mean into the folder.",
+    )
 
 
 def join(folder: str, name: str) -> str:

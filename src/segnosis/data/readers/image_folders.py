@@ -27,14 +27,13 @@ from segnosis.data.readers.naming import (
 )
 
 PRIORITY = 90
-RANDOM_ACCESS = True
 LOOKS_FOR = (
     "parallel folders like `images/` and `masks/` (`label/`, `gt/`, `annotations/`, …), or `a.png` with `a_mask.png`"
 )
 
 
 @dataclass
-class _Found:
+class Found:
     """Pairs as (image, mask or masks), what kind of pairing, and who was left alone."""
 
     how: str = ""
@@ -46,13 +45,13 @@ class _Found:
 
 def recognise(folder: Folder) -> str | None:
     """Some images have a mask by name."""
-    found = _find(folder)
+    found = pairs_by_name(folder)
     return found.how if found.pairs else None
 
 
 def index(folder: Folder) -> Index:
     """One entry per image with a mask; images and masks alone are left out and counted in `saw`."""
-    found = _find(folder)
+    found = pairs_by_name(folder)
     saw = f"{len(found.pairs)} pairs: {found.how}"
     for what, alone in (("images without mask left out", found.images_alone), ("masks not used", found.masks_alone)):
         if alone:
@@ -69,27 +68,17 @@ def index(folder: Folder) -> Index:
         id = path_id(image).rsplit("/", 1)[-1]
         split = next((s for part in image.split("/")[:-1] if (s := split_of_folder(part))), None)
         rows.append(Entry(image, mask, id, groups[i] if groups else id, split))
-    stacks = _stacks(folder.root, rows)
-    if stacks:
-        rows = [row._replace(slices=number) for row, number in zip(rows, stacks, strict=True)]
-        group_by = group_by or ("stack" if len(rows) > 1 else None)
-        saw += f"; TIFF stacks of {sum(stacks)} pages in all"
-        saw += "" if group_by else ", taken as independent images since they are in one file"
     sidecars = tuple(path for path in folder.paths((".txt", ".csv", ".json")) if path.count("/") <= 1)
     return Index(ordered(rows, grouped=group_by is not None), saw, group_by=group_by, files=sidecars)
 
 
 def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:
-    """The image as stored, palettes as colours; a TIFF stack as planes, or its plane `k`."""
-    if entry.slices:
-        return images.decode_stack(root / entry.image_file, k, entry.slices)
+    """The image as stored, palettes as colours."""
     return images.decode_colour(root / entry.image_file, like=like)
 
 
 def read_mask(root: Path, entry: Entry, k: int | None = None) -> np.ndarray:
-    """The mask as stored: palettes as indices, several masks united, a TIFF stack as planes or plane `k`."""
-    if entry.slices:
-        return images.decode_stack(root / str(entry.mask_file), k, entry.slices)
+    """The mask as stored: palettes as indices, several masks united."""
     if entry.mask is None or isinstance(entry.mask, str):
         return images.decode(root / str(entry.mask))
     masks = [images.decode(root / name) for name in entry.mask]
@@ -124,7 +113,8 @@ def example(root: Path) -> tuple[Truth, ...]:
     return tuple(sorted(truths, key=lambda truth: natural(truth.id)))
 
 
-def _find(folder: Folder) -> _Found:
+def pairs_by_name(folder: Folder) -> Found:
+    """Which file is the mask of which, found once."""
     if "image_folders" not in folder.memo:
         kept = {
             name: [file for file in files if file.lower().endswith(images.SUFFIXES)]
@@ -133,7 +123,7 @@ def _find(folder: Folder) -> _Found:
         kept = {name: files for name, files in kept.items() if files}
         parallel = _parallel(folder.root, kept)
         most = 4 * len(parallel.pairs) > sum(map(len, kept.values()))  # more than half of the files are paired already
-        beside = _Found() if most else _beside(kept)
+        beside = Found() if most else _beside(kept)
         if not parallel.pairs and parallel.images_alone and parallel.masks_seen:
             image, mask = parallel.images_alone[0], parallel.masks_seen[0]
             folder.memo["hint"] = f"No mask has the name of its image: `{image}`, `{mask}`. Give both the same name."
@@ -141,15 +131,15 @@ def _find(folder: Folder) -> _Found:
     return folder.memo["image_folders"]  # type: ignore[return-value]
 
 
-def _parallel(root: Path, folders: dict[str, list[str]]) -> _Found:
+def _parallel(root: Path, folders: dict[str, list[str]]) -> Found:
     roles = {name: _role(name) for name in folders}
     by_base: dict[str, list[str]] = defaultdict(list)
     for name, role in roles.items():
         if role == "mask":
             by_base[base_of_folder(name)].append(name)
     if not by_base:
-        return _Found()
-    found, hows, used = _Found(), [], set()
+        return Found()
+    found, hows, used = Found(), [], set()
     all_masks = [name for names in by_base.values() for name in names]
     found.masks_seen = [join(name, min(folders[name])) for name in sorted(all_masks)[:1]]
     sources = [name for name, role in roles.items() if role == "image"]
@@ -199,8 +189,8 @@ def _parallel(root: Path, folders: dict[str, list[str]]) -> _Found:
     return found
 
 
-def _beside(folders: dict[str, list[str]]) -> _Found:
-    found, example = _Found(), None
+def _beside(folders: dict[str, list[str]]) -> Found:
+    found, example = Found(), None
     for name, files in sorted(folders.items(), key=lambda item: natural(item[0])):
         masks: dict[str, list[str]] = defaultdict(list)
         plain: dict[str, list[str]] = defaultdict(list)
@@ -269,13 +259,6 @@ def _role(path: str) -> str | None:
 
 def _split(path: str) -> str | None:
     return next((split for part in path.split("/") if (split := split_of_folder(part))), None)
-
-
-def _stacks(root: Path, rows: list[Entry]) -> list[int]:
-    """Pages of each mask where the first few are TIFF stacks, else nothing: not every file of a million is opened."""
-    if not any(images.pages(root / str(row.mask_file)) > 1 for row in rows[:4]):
-        return []
-    return [images.pages(root / str(row.mask_file)) for row in rows]
 
 
 def _place(image: str) -> str:

@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from segnosis.core.errors import DataError
+from segnosis.data.readers import tiff_pages as tiff
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
 LOSSY = (".jpg", ".jpeg", ".webp", ".jp2")
+MOST_BYTES = 1 << 28
+_MOST_RATIO = 1100  # deflate, the commonest compression, makes at most 1032 bytes of one
 
 
-def pages(path: Path) -> int:
-    """Pages of a TIFF stack; 1 for every other file, and for one that cannot be read: the reading tells the error."""
-    from PIL import Image
-
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return 1
-    try:
-        with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1))
-    except Exception:  # Pillow cannot read every TIFF; those are read by another decoder as one page
-        return 1
-
-
-def decode_stack(path: Path, k: int | None, number: int) -> np.ndarray:
-    """All `number` pages of a TIFF stack `(pages, height, width[, channels])`, or page `k` alone."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) != number:
-                raise ValueError(f"{getattr(image, 'n_frames', 1)} pages where its partner has {number}")
-            planes = []
-            for page in range(number) if k is None else (k,):
-                image.seek(page)
-                planes.append(_array(image))
-            return np.stack(planes) if k is None else planes[0]
-    except Exception as error:  # decoders raise whatever their format brings: one error for all
-        raise _broken(path, error) from error
-
-
-def decode(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
+def decode(path: Path, *, like: tuple[int, int] | None = None, data: bytes | None = None) -> np.ndarray:
     """Pixels of an image file, upright by its EXIF orientation.
 
     Args:
         path: File to decode.
         like: `(height, width)` of the mask. Where only the pixels as stored fit it, the annotator did not see the
             orientation either, and it is left out.
+        data: Content of the image where it lies inside the file `path`, among others.
 
     Returns:
         `(height, width)` or `(height, width, channels)` of the stored type; palette images are their indices.
@@ -56,9 +31,10 @@ def decode(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        if _deep_colour(path):
-            return _opencv(path)
-        with Image.open(path) as image:
+        if _deep_colour(path, data):
+            return _opencv(path, data)
+        with Image.open(_source(path, data)) as image:
+            _check_size(image, path, data)
             orientation = (
                 image.getexif().get(0x0112, 1) if image.format in ("JPEG", "TIFF", "WEBP", "PNG", "MPO") else 1
             )
@@ -79,40 +55,66 @@ def decode(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
     except Exception as error:  # decoders raise whatever their format brings: one error for all
         if type(error).__name__ == "UnidentifiedImageError":
             try:
-                return _opencv(path)
+                return tiff.read(_content(path, data))
             except Exception as second:
                 error = second
         raise _broken(path, error) from error
 
 
-def decode_colour(path: Path, *, like: tuple[int, int] | None = None) -> np.ndarray:
+def decode_page(path: Path, page: int) -> np.ndarray:
+    """Page number `page` of a TIFF file, as Pillow reads it."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.seek(page)
+            _check_size(image, path, None)
+            return _array(image)
+    except Exception as error:
+        raise _broken(path, error) from error
+
+
+def decode_colour(path: Path, *, like: tuple[int, int] | None = None, data: bytes | None = None) -> np.ndarray:
     """`decode` for pictures: palettes become colours; an alpha channel is kept."""
     from PIL import Image
 
-    if path.suffix.lower() in (".png", ".gif", ".bmp", ".tif", ".tiff"):
+    if data is not None or path.suffix.lower() in (".png", ".gif", ".bmp", ".tif", ".tiff"):
         try:
-            with Image.open(path) as image:
+            with Image.open(_source(path, data)) as image:
                 if image.mode == "P":
+                    _check_size(image, path, data)
                     return _array(image.convert("RGB"))
         except Exception as error:
-            raise _broken(path, error) from error
-    return decode(path, like=like)
+            if type(error).__name__ != "UnidentifiedImageError":
+                raise _broken(path, error) from error
+    return decode(path, like=like, data=data)
 
 
-def kind(path: Path) -> tuple[int, str]:
+def kind(path: Path, *, data: bytes | None = None) -> tuple[int, str]:
     """Number of channels without alpha and dtype (`"uint8"` or `"float32"`) from the header alone."""
     from PIL import Image
 
     try:
-        if _deep_colour(path):
+        if _deep_colour(path, data):
             return 3, "float32"
-        with Image.open(path) as image:
+        with Image.open(_source(path, data)) as image:
             mode = image.mode
     except Exception:  # the header is no help: the pixels decide, or raise the error that tells of the file
-        pixels = decode_colour(path)
+        pixels = decode_colour(path, data=data)
         return kind_of(pixels)
     channels = {"1": 1, "L": 1, "LA": 1, "I": 1, "F": 1}.get(mode, 1 if mode.startswith("I;16") else 3)
     return channels, "float32" if mode in ("I", "F") or mode.startswith("I;16") else "uint8"
+
+
+def size(path: Path) -> tuple[int, int]:
+    """`(height, width)` as stored, from the header alone."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception as error:
+        raise _broken(path, error) from error
 
 
 def kind_of(image: np.ndarray) -> tuple[int, str]:
@@ -129,22 +131,53 @@ def _array(image: object) -> np.ndarray:
     return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
 
-def _deep_colour(path: Path) -> bool:
+def check_bytes(wanted: float, stored: int) -> None:
+    """Refuse before decoding what no honest file decompresses to: more than `MOST_BYTES` out of next to nothing.
+
+    Raises:
+        ValueError: `wanted` bytes are declared by a file of `stored` bytes.
+    """
+    if wanted > MOST_BYTES and wanted > _MOST_RATIO * stored:
+        raise ValueError(f"its header declares {wanted / 2**30:.1f} GiB in a file of {stored} bytes")
+
+
+def _check_size(image: object, path: Path, data: bytes | None) -> None:
+    mode, width, height = image.mode, image.width, image.height  # type: ignore[attr-defined]
+    wide = {"1": 1 / 8, "RGB": 3, "YCbCr": 3, "LAB": 3, "HSV": 3, "LA": 2, "PA": 2, "L": 1, "P": 1}.get(mode, 4)
+    if mode.startswith("I;16"):
+        wide = 2
+    check_bytes(width * height * wide, path.stat().st_size if data is None else len(data))
+
+
+def _source(path: Path, data: bytes | None) -> Path | io.BytesIO:
+    return path if data is None else io.BytesIO(data)
+
+
+def _content(path: Path, data: bytes | None) -> bytes:
+    return path.read_bytes() if data is None else data
+
+
+def _deep_colour(path: Path, data: bytes | None) -> bool:
     """Whether a PNG holds colours of 16 bit, which Pillow would silently cut to 8."""
-    if path.suffix.lower() != ".png":
+    if data is not None:
+        head = data[:26]
+    elif path.suffix.lower() != ".png":
         return False
-    with path.open("rb") as file:
-        head = file.read(26)
+    else:
+        with path.open("rb") as file:
+            head = file.read(26)
     return len(head) == 26 and head[:8] == b"\x89PNG\r\n\x1a\n" and head[24] == 16 and head[25] in (2, 6)
 
 
-def _opencv(path: Path) -> np.ndarray:
+def _opencv(path: Path, data: bytes | None) -> np.ndarray:
+    """A PNG of 16-bit colours."""
     import cv2
 
-    stored = np.fromfile(path, np.uint8)
-    pixels = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED) if len(stored) else None
+    stored = _content(path, data)
+    check_bytes(8.0 * int.from_bytes(stored[16:20]) * int.from_bytes(stored[20:24]), len(stored))
+    pixels = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ValueError("the file is damaged or in a format nobody here knows")
+        raise ValueError("the file is damaged")
     return np.ascontiguousarray(pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]) if pixels.ndim == 3 else pixels
 
 
