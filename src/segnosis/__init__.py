@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "export": "segnosis.jobs.export",
+    "predict": "segnosis.jobs.predict",
     "train": "segnosis.jobs.train",
     "Plan": "segnosis.training.plan",
     "diagnose": "segnosis.doctor.diagnose",
@@ -20,8 +22,8 @@ _WHERE = {
 }
 _ROOMS = ("data", "losses", "metrics", "models", "core")
 
-__all__ = ["Diagnosis", "Finding", "Plan", "Watch", "__version__", "core", "data", "diagnose", "losses", "metrics"]
-__all__ += ["models", "train"]
+__all__ = ["Diagnosis", "Finding", "Plan", "Watch", "__version__", "core", "data", "diagnose", "export", "losses"]
+__all__ += ["metrics", "models", "predict", "train"]
 
 if TYPE_CHECKING:
     from segnosis import core, data, losses, metrics, models
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from segnosis.doctor.diagnosis import Diagnosis
     from segnosis.doctor.verdict import Finding
     from segnosis.doctor.watch import Watch
+    from segnosis.jobs.export import export
+    from segnosis.jobs.predict import predict
     from segnosis.jobs.train import train
     from segnosis.training.plan import Plan
 

@@ -83,6 +83,10 @@ def _things_a_reader_has(folder: Path, text: str) -> dict[str, object]:
     if "path/to/" in text:
         phantom.write(folder / "path/to/data", subjects=6, size=32, slices=4)
         phantom.write(folder / "path/to/new/images", subjects=1, size=32, slices=4)
+    if "path/to/image.png" in text:
+        from PIL import Image
+
+        Image.linear_gradient("L").resize((50, 40)).save(folder / "path/to/image.png")
     program = next(text for _, text in blocks(DOCS / "tutorial.md") if text.startswith("# train.py"))
     (folder / "train.py").write_text(program, encoding="utf-8")
     if "(images, masks)" not in text:

@@ -8,16 +8,58 @@ import typer
 
 
 def command(
-    run: Path = typer.Argument(..., metavar="RUN", help="Run folder."),
-    images: Path = typer.Argument(..., metavar="IMAGES", help="An image, a volume, or a folder of them."),
+    runs: list[Path] = typer.Argument(..., metavar="RUN... IMAGES", help="Run folders, then an image or a folder."),
     output: Path = typer.Option(..., "-o", "--output", metavar="DIR", help="Folder for the masks."),
+    probabilities: bool = typer.Option(False, "--probabilities", help="Also write the probability of every class."),
+    overlay: bool = typer.Option(False, "--overlay", help="Also write a picture of the mask over the image."),
+    postprocess: bool = typer.Option(False, "--postprocess", help="Apply what helps on the run's validation images."),
+    mirror: bool | None = typer.Option(
+        None, "--mirror/--no-mirror", help="Average over mirror images; else as planned."
+    ),
+    scales: str = typer.Option("1", "--scales", help="Average over the image at these sizes, such as 0.75,1,1.25."),
+    precision: str | None = typer.Option(None, "--precision", help="float32 or bfloat16; else as trained."),
+    workers: int = typer.Option(1, "--workers", help="Processes that predict side by side."),
+    engine: str | None = typer.Option(None, "--engine", help="dask://host:port of a scheduler, in place of processes."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Predict again what is in the folder already."),
 ) -> None:
-    """Write a mask for every image: PNG with palette, or NIfTI with the volume's own affine."""
+    """Write a mask for every image: PNG with palette, TIFF for a TIFF, volumes with their own affine.
+
+    Several RUNs are an ensemble. Masks that are there already are kept, so that the same command goes on with what was
+    stopped. areas.csv has a line an image and class. A TIFF larger than memory is predicted by windows.
+    """
     from segnosis.cli.screen import Screen, load_keras
+    from segnosis.core.errors import ArgumentError
     from segnosis.jobs.predict import predict
 
+    *folders, images = runs
+    if not folders:
+        raise ArgumentError(
+            "`segnosis predict` needs a run and images.",
+            received={"arguments": str(images)},
+            cure="Type `segnosis predict RUN IMAGES -o DIR`.",
+        )
+    try:
+        sizes = [float(scale) for scale in scales.split(",")]
+    except ValueError as error:
+        raise ArgumentError(
+            "`--scales` are numbers with commas between.", received={"scales": scales}, cure="Try 0.75,1,1.25."
+        ) from error
     load_keras()
     screen = Screen()
-    written = predict(run, images, output, listener=screen)
+    written = predict(
+        folders,
+        images,
+        output,
+        probabilities=probabilities,
+        overlay=overlay,
+        postprocess=postprocess,
+        mirror=mirror,
+        scales=sizes,
+        precision=precision,
+        workers=workers,
+        engine=engine,
+        overwrite=overwrite,
+        listener=screen,
+    )
     screen.close()
     print(f"{len(written)} masks in {output}")

@@ -25,6 +25,10 @@ class SegnosisError(Exception):
         seen = ", ".join(f"{name}={_show(value)}" for name, value in self.received.items())
         super().__init__(" ".join(part for part in (expected, f"Received: {seen}." if seen else "", cure) if part))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """An error crosses from a worker's process to ours with all it knows."""
+        return _again, (type(self), self.args, dict(self.__dict__))
+
 
 class ArgumentError(SegnosisError, ValueError):
     """An argument of a function, a command or a plan has a value that cannot work."""
@@ -84,6 +88,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean `{close[0]}`?"
     return "Known: " + ", ".join(f"`{item}`" for item in known) + "."
+
+
+def _again(kind: type[SegnosisError], args: tuple[object, ...], state: dict[str, object]) -> SegnosisError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def _show(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,7 +24,8 @@ def predict_tiled(
     """Prediction of a whole image from overlapping windows.
 
     Every pixel is the weighted mean of the windows that see it. Images smaller than the window are mirrored at their
-    edges up to it, and cut back. Beside the result only the windows of one batch are held.
+    edges up to it, and cut back. Beside the result only the windows of one batch are held; an image larger than memory
+    goes through `predict_rows`.
 
     Args:
         predict_fn: Batch `(n, height, width, channels)` of windows → `(n, height, width, classes)`.
@@ -46,31 +47,78 @@ def predict_tiled(
         >>> bool(np.allclose(out, 2 * image))
         True
     """
-    window = (window, window) if isinstance(window, int) else (int(window[0]), int(window[1]))
     height, width = image.shape[:2]
-    padded = _mirrored(image, window)
-    weight = _weight(window, blend)[..., None]
-    positions = tile_positions(padded.shape[:2], window=window, overlap=overlap)
+
+    def read(top: int, left: int, rows: int, columns: int) -> np.ndarray:
+        return image[top : top + rows, left : left + columns]
+
+    out: np.ndarray | None = None
+    for top, rows in predict_rows(
+        predict_fn, read, (height, width), window=window, overlap=overlap, blend=blend, batch_size=batch_size
+    ):
+        out = np.empty((height, width, rows.shape[2]), np.float32) if out is None else out
+        out[top : top + len(rows)] = rows
+    assert out is not None
+    return out
+
+
+def predict_rows(
+    predict_fn: Callable[[np.ndarray], np.ndarray],
+    read: Callable[[int, int, int, int], np.ndarray],
+    size: tuple[int, int],
+    *,
+    window: int | tuple[int, int],
+    overlap: float = 0.5,
+    blend: Blend = "gaussian",
+    batch_size: int = 4,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """`predict_tiled` from top to bottom, for images larger than memory: rows are given as soon as they are final.
+
+    Held are the windows of one batch and the rows that windows still to come will see, about one window high.
+
+    Args:
+        predict_fn, window, overlap, blend, batch_size: As in `predict_tiled`.
+        read: `(top, left, height, width)` → those pixels, `(height, width, channels)`; called once a window.
+        size: `(height, width)` of the image.
+
+    Yields:
+        Top row and `(rows, width, classes)` float32; together they are the image.
+    """
+    window = (window, window) if isinstance(window, int) else (int(window[0]), int(window[1]))
+    height, width = size
+    whole = max(height, window[0]), max(width, window[1])
+    weight = _weight(window, blend)
+    places = tile_positions(whole, window=window, overlap=overlap)
+    # A window's weight is a product of one along its rows and one along its columns, and so is their sum.
+    share = [
+        _total(side, sorted({place[axis] for place in places}), weight.sum(axis=1 - axis) / np.sqrt(weight.sum()))
+        for axis, side in enumerate(whole)
+    ]
     total: np.ndarray | None = None
-    weights = np.zeros((*padded.shape[:2], 1), np.float32)
-    for first in range(0, len(positions), batch_size):
-        places = positions[first : first + batch_size]
-        tiles = [(slice(top, top + window[0]), slice(left, left + window[1])) for top, left in places]
-        predicted = np.asarray(predict_fn(np.stack([padded[tile] for tile in tiles])))
-        if predicted.ndim != 4 or predicted.shape[:3] != (len(tiles), *window):
+    top = 0
+    for first in range(0, len(places), batch_size):
+        batch = places[first : first + batch_size]
+        tiles = np.stack([_window(read, place, size, window) for place in batch])
+        predicted = np.asarray(predict_fn(tiles))
+        if predicted.ndim != 4 or predicted.shape[:3] != (len(batch), *window):
             raise ArgumentError(
                 "`predict_fn` gives one value per class for every pixel of the windows it gets.",
-                received={"windows": (len(tiles), *window, image.shape[2]), "prediction": predicted.shape},
+                received={"windows": tiles.shape, "prediction": predicted.shape},
                 cure="Give a window that the model does not change in size, such as a multiple of 32.",
             )
-        if total is None:
-            total = np.zeros((*padded.shape[:2], predicted.shape[3]), np.float32)
-        for tile, values in zip(tiles, predicted, strict=True):
-            total[tile] += weight * values
-            weights[tile] += weight
-    assert total is not None
-    total /= weights
-    return total[:height, :width]
+        total = np.zeros((0, whole[1], predicted.shape[3]), np.float32) if total is None else total
+        missing = batch[-1][0] + window[0] - top - len(total)
+        if missing > 0:
+            total = np.concatenate([total, np.zeros((missing, *total.shape[1:]), np.float32)])
+        for (row, column), values in zip(batch, predicted, strict=True):
+            total[row - top : row - top + window[0], column : column + window[1]] += weight[..., None] * values
+        final = places[first + batch_size][0] if first + batch_size < len(places) else whole[0]
+        if final > top:
+            norm = share[0][top:final, None, None] * share[1][:, None]
+            done = total[: final - top] / norm
+            if top < height:
+                yield top, done[: height - top, :width]
+            total, top = total[final - top :].copy(), final
 
 
 def tile_positions(
@@ -109,11 +157,25 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
     return [round(k * (length - side) / max(1, count - 1)) for k in range(count)]
 
 
-def _mirrored(image: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    missing = [max(0, side - length) for side, length in zip(window, image.shape[:2], strict=True)]
-    if not any(missing):
-        return image
-    return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
+def _window(
+    read: Callable[[int, int, int, int], np.ndarray],
+    place: tuple[int, int],
+    size: tuple[int, int],
+    window: tuple[int, int],
+) -> np.ndarray:
+    """One window, mirrored where the image is smaller."""
+    sides = [min(side, length) for side, length in zip(window, size, strict=True)]
+    pixels = read(*place, *sides)
+    missing = [(0, side - length) for side, length in zip(window, sides, strict=True)]
+    return np.pad(pixels, [*missing, (0, 0)], mode="symmetric") if any(map(any, missing)) else pixels
+
+
+def _total(length: int, starts: Sequence[int], weight: np.ndarray) -> np.ndarray:
+    """Sum of `weight` laid at each of `starts`, `(length,)` float32."""
+    out = np.zeros(length, np.float32)
+    for start in starts:
+        out[start : start + len(weight)] += weight
+    return out
 
 
 def _weight(window: tuple[int, int], blend: Blend) -> np.ndarray:

@@ -2,83 +2,220 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import itertools
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from segnosis import data
-from segnosis.core.dataset_spec import DatasetSpec
-from segnosis.core.errors import DataError, RunError
-from segnosis.core.run_folder import read_json, write_bytes
-from segnosis.data.dataset import Dataset, harmonise
-from segnosis.jobs.evaluate import predictor
+from segnosis.core.errors import ArgumentError, DataError, RunError, SegnosisError
+from segnosis.core.run_folder import read_json, write_json, write_text
+from segnosis.data.dataset import Dataset
+from segnosis.data.source import Source
+from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, predict_one, target_of
 from segnosis.jobs.run import Run, opened
+from segnosis.jobs.spread import spread
 from segnosis.training.listener import Listener
-from segnosis.training.pictures import palette
+
+COLUMNS = ("image", "class", "pixels", "share", "size", "unit")
 
 
 def predict(
-    run: str | Path | Run, images: str | Path, output: str | Path, *, listener: Listener | None = None
+    run: str | Path | Run | Sequence[str | Path | Run],
+    images: str | Path,
+    output: str | Path,
+    *,
+    probabilities: bool = False,
+    overlay: bool = False,
+    postprocess: bool = False,
+    mirror: bool | None = None,
+    scales: Sequence[float] = (1.0,),
+    precision: str | None = None,
+    workers: int = 1,
+    engine: str | Executor | None = None,
+    overwrite: bool = False,
+    listener: Listener | None = None,
 ) -> list[Path]:
-    """Predict every image and write its mask: PNG with palette, volumes as volumes with their own affine.
+    """Predict every image and write its mask: PNG with palette, TIFF for a TIFF, volumes on their own grid.
+
+    Files are written whole or not at all. What is there already is kept, so that the same call continues one that was
+    stopped. `areas.csv` beside the masks has a line an image and class. A TIFF larger than memory is read and written
+    by windows.
 
     Args:
-        run: Run folder, or the run.
+        run: Run folder, or the run; several are an ensemble, the mean of whose probabilities counts.
         images: An image, a volume, or a folder of them; masks lying beside the images are left alone.
-        output: Folder for the masks, made when missing; nothing in it is overwritten.
+        output: Folder for the masks, made when missing.
+        probabilities: Also write `NAME.probabilities.*`, float32.
+        overlay: Also write `NAME.overlay.png`; of a volume the plane with most foreground.
+        postprocess: Apply, per class, the threshold, largest piece and filled holes that raise the Dice of the run's
+            validation images; chosen at first use and kept in the run's `postprocessing.json`.
+        mirror: Average over mirror images; as the run's plan says, when left out.
+        scales: Average over the image at these sizes, 1 being its own.
+        precision: `"float32"` or `"bfloat16"`; that of the training, when left out.
+        workers: Processes that predict side by side.
+        engine: `"dask://host:port"`, or any `concurrent.futures` executor, in place of processes here.
+        overwrite: Predict again what is there already.
         listener: Who is told of the progress.
 
     Returns:
-        The files written.
+        The masks, also those that were there already.
+
+    Raises:
+        ArgumentError: An argument cannot work, or the runs of an ensemble have different classes.
+        DataError: Images could not be read; all others are predicted before.
+        RunError: `output` cannot be written.
     """
-    run = run if isinstance(run, Run) else opened(run)
+    _check(scales, workers, precision)
     listener, output = listener or Listener(), Path(output)
-    dataset = _images(images)
-    apply, spec = predictor(run), DatasetSpec.from_json(read_json(run.folder.fingerprint)["spec"])
-    written = []
-    for volume, indices in itertools.groupby(range(len(dataset)), key=lambda i: _file(dataset, i)):
-        masks = []
-        for index in indices:
-            listener.step("predicting", index + 1, len(dataset))
-            sample = dataset[index]
-            masks.append(apply.mask(harmonise(sample.image, spec.channels, spec.dtype, volume)))
-        name = f"{dataset.ids[index]}.png" if dataset.volume_of(index) is None else volume.name
-        target = output / name
-        if target.exists():
-            raise RunError(
-                "A prediction never overwrites a file.",
-                received={"file": str(target)},
-                cure="Name an empty folder with `-o`.",
-            )
-        if dataset.volume_of(index) is None:
-            written.append(write_bytes(target, _png(masks[0], spec.num_classes)))
-        else:
-            output.mkdir(parents=True, exist_ok=True)
-            written.append(dataset.write_volume(target, masks, like=volume))
-    return written
+    runs = [one if isinstance(one, Run) else opened(one) for one in (run if _several(run) else [run])]
+    start = spread(predict_one, workers=workers, engine=engine)
+    settings = Settings(
+        runs=tuple(str(one.out) for one in runs),
+        probabilities=probabilities,
+        overlay=overlay,
+        mirror=mirror,
+        scales=tuple(float(scale) for scale in scales),
+        precision=precision,
+    )
+    _same_classes(runs)
+    if postprocess:
+        settings = replace(settings, postprocessing=_postprocessing(runs, settings, listener))
+    tasks = [Task(part, output, settings) for part in _files(_images(images))]
+    targets = [target_of(task) for task in tasks]
+    _distinct(targets)
+    todo = [task for task, target in zip(tasks, targets, strict=True) if overwrite or not target.exists()]
+    kept = len(tasks) - len(todo)
+    failed: list[Exception] = []
+    with _Areas(output / "areas.csv", skip={task.id for task in todo}) as areas:
+        for number, answer in enumerate(start(todo), start=1):
+            listener.step("predicting", kept + number, len(tasks))
+            if isinstance(answer, SegnosisError):
+                failed.append(answer)
+            else:
+                areas.add(answer)
+    if kept:
+        listener.say(f"{kept} masks were there already and are kept; `--overwrite` makes them anew")
+    if failed:
+        more = f" ({len(failed)} of {len(todo)} images failed; the others are predicted)" if len(todo) > 1 else ""
+        first = failed[0]
+        if isinstance(first, DataError):
+            told = {name: value for name, value in first.received.items() if name != "file"}
+            raise DataError(first.expected.rstrip(".") + f"{more}.", file=first.file, received=told, cure=first.cure)
+        raise first
+    return targets
+
+
+def _check(scales: Sequence[float], workers: int, precision: str | None) -> None:
+    if not scales or not all(0.1 <= scale <= 10 for scale in scales):
+        raise ArgumentError("Scales lie between 0.1 and 10.", received={"scales": scales}, cure="Try 0.75,1,1.25.")
+    if workers < 1:
+        raise ArgumentError("`workers` is at least 1.", received={"workers": workers}, cure="Pass workers=2.")
+    if precision not in (None, "float32", "bfloat16"):
+        raise ArgumentError(
+            "`precision` is float32 or bfloat16.", received={"precision": precision}, cure="Leave it out."
+        )
+
+
+def _several(run: object) -> bool:
+    return isinstance(run, Sequence) and not isinstance(run, str)
+
+
+def _same_classes(runs: Sequence[Run]) -> None:
+    names = [tuple(run.scores["per_class"]) for run in runs]
+    if len(set(names)) > 1:
+        raise ArgumentError(
+            "The runs of an ensemble know the same classes, in the same order.",
+            received={str(run.out): ", ".join(told) for run, told in zip(runs, names, strict=True)},
+            cure="Leave out the run that differs.",
+        )
+
+
+def _postprocessing(runs: Sequence[Run], settings: Settings, listener: Listener) -> str:
+    """What the first run's folder holds for these runs, or what its validation images say now."""
+    first = runs[0]
+    file = first.out / "postprocessing.json"
+    key = ", ".join(str(Path(run.out).resolve()) for run in runs[1:])
+    stored = read_json(file) if file.exists() else {}
+    if key not in stored:
+        from segnosis.training import postprocess
+
+        plan = first.plan
+        dataset = data.open(plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
+        wanted = set(first.scores["split"]["validation"])
+        held = dataset.subset(place for place, name in enumerate(dataset.ids) if name in wanted)
+        chosen = postprocess.choose(
+            ensemble(settings),
+            held,
+            progress=lambda done, total: listener.step("choosing post-processing on validation images", done, total),
+        )
+        stored[key] = chosen.to_json()
+        write_json(file, stored)
+    listener.say(f"post-processing: {stored[key] or 'none helps'}")
+    return json.dumps(stored[key])
 
 
 def _images(source: str | Path) -> Dataset:
     """The images of a labelled data set, or of a folder of images alone."""
     if Path(source).is_dir():
-        # No masks there is the usual case; what is wrong with the images, the last line tells.
-        with contextlib.suppress(DataError):
+        try:
             return data.open(source)
+        except DataError:  # no masks there is the usual case; what is wrong with the images, the next line tells
+            pass
     return data.open_images(source)
 
 
-def _file(dataset: Dataset, index: int) -> Path:
-    volume = dataset.volume_of(index)
-    return volume.file if volume is not None else Path(dataset.ids[index])
+def _files(dataset: Dataset) -> Iterable[Dataset]:
+    """A data set of its own for each file, small enough to be sent to another process."""
+    source = dataset.source
+    for entry in source.index.entries:
+        index = replace(source.index, entries=(entry,))
+        yield Dataset(Source(source.root, source.reader, index, source.class_names, source.ignore_class))
 
 
-def _png(mask: np.ndarray, num_classes: int) -> bytes:
-    picture = Image.fromarray(mask.astype(np.uint8))
-    picture.putpalette(palette(num_classes).ravel().tolist())
-    out = io.BytesIO()
-    picture.save(out, format="PNG", optimize=True)
-    return out.getvalue()
+def _distinct(targets: Sequence[Path]) -> None:
+    seen: set[Path] = set()
+    for target in targets:
+        if target in seen:
+            raise RunError(
+                "Every image has a mask of its own name.",
+                received={"file": str(target)},
+                cure="Predict the folders that hold images of one name one after the other, each into its own folder.",
+            )
+        seen.add(target)
+
+
+class _Areas:
+    """`areas.csv`: a line an image and class, written as images are done; lines of an earlier call stay.
+
+    Args:
+        file: Where it lies.
+        skip: Images that are predicted now; what earlier lines said of them goes.
+    """
+
+    def __init__(self, file: Path, skip: set[str]) -> None:
+        self.file, self._skip = file, skip
+        self._add: Callable[[Iterable[Sequence[object]]], None] | None = None
+
+    def __enter__(self) -> _Areas:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._add is not None:
+            self._handle.close()
+
+    def add(self, rows: Sequence[Told]) -> None:
+        """Lines of one image."""
+        if self._add is None:
+            kept = []
+            if self.file.exists():
+                with self.file.open(encoding="utf-8", newline="") as lines:
+                    kept = [line for line in csv.reader(lines) if len(line) == len(COLUMNS)][1:]
+            write_text(self.file, ",".join(COLUMNS) + "\r\n")
+            self._handle = self.file.open("a", encoding="utf-8", newline="")
+            self._add = csv.writer(self._handle).writerows
+            self._add(line for line in kept if line[0] not in self._skip)
+        self._add(rows)
+        self._handle.flush()

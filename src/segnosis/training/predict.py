@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
 
-from segnosis.data.tiles import predict_tiled
+from segnosis.data.tiles import predict_rows, predict_tiled
 
 if TYPE_CHECKING:
     import keras
 
     from segnosis.training.plan import Plan
+
+Read = Callable[[int, int, int, int], np.ndarray]
+"""`(top, left, height, width)` → those pixels of an image, `(height, width, channels)`."""
+
+
+class Predicts(Protocol):
+    """What gives class probabilities: a model, or several as one."""
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Class probabilities `(height, width, num_classes)` float32 of `image` `(height, width, channels)`."""
+
+    def rows(self, read: Read, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The same of an image that is read by windows: top row and `(rows, width, num_classes)`, downwards."""
 
 
 class Predictor:
@@ -26,8 +40,10 @@ class Predictor:
         overlap: Share of a tile that its neighbour covers again, 0 to below 1.
         fit: `"crop"` keeps the image's resolution and tiles it; `"resize"` stretches the image to the window and the
             probabilities back, as a model trained on stretched images expects.
-        mirror: Average over the image and its left-right and up-down mirror images.
+        mirror: Average over every tile and its left-right and up-down mirror images.
+        scales: Average over the image at these sizes, 1 being its own.
         batch_size: Tiles per step.
+        normalized: Whether the model ends in probabilities already.
     """
 
     def __init__(
@@ -38,48 +54,148 @@ class Predictor:
         overlap: float = 0.25,
         fit: Literal["crop", "resize"] = "crop",
         mirror: bool = False,
+        scales: Sequence[float] = (1.0,),
         batch_size: int = 4,
+        normalized: bool = False,
     ) -> None:
         self.model, self.window, self.overlap, self.fit = model, window, overlap, fit
-        self.mirror, self.batch_size = mirror, batch_size
+        self.mirror, self.scales, self.batch_size, self.normalized = mirror, tuple(scales), batch_size, normalized
 
     @classmethod
-    def planned(cls, plan: Plan, model: keras.Model) -> Predictor:
-        """`model` applied as its plan says."""
-        window = plan.window or plan.size
-        return cls(model, window=window, overlap=plan.overlap, fit=plan.fit_to_size, mirror=plan.mirror)
+    def planned(cls, plan: Plan, model: keras.Model, *, precision: str | None = None, **changes: Any) -> Predictor:
+        """`model` applied as its plan says, with less arithmetic where its graph allows (`segnosis.models.fold`).
+
+        Args:
+            plan: The plan it was trained by.
+            model: The model; it is not changed.
+            precision: `"float32"` or `"bfloat16"` in place of the precision it was trained in.
+            **changes: Other settings of a predictor, instead of the plan's.
+        """
+        lean = _lean(model, precision)
+        settings: dict[str, Any] = {
+            "window": plan.window or plan.size,
+            "overlap": plan.overlap,
+            "fit": plan.fit_to_size,
+            "mirror": plan.mirror,
+            "normalized": lean is not None,
+        }
+        return cls(model if lean is None else lean, **{**settings, **changes})
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Class probabilities `(height, width, num_classes)` float32 of `image` `(height, width, channels)`."""
-        total = self._tiled(image)
-        if self.mirror:
-            total = total + self._tiled(image[:, ::-1])[:, ::-1] + self._tiled(image[::-1])[::-1]
-            total = total / 3.0
-        return total
+        total = sum(self._scaled(image, scale) for scale in self.scales)
+        return np.asarray(total, np.float32) / np.float32(len(self.scales))
+
+    def rows(self, read: Read, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Probabilities of an image read by windows, from top to bottom as they become final; at scale 1.
+
+        Args:
+            read: `(top, left, height, width)` → pixels.
+            size: Height and width of the image, pixels.
+        """
+        return predict_rows(
+            self._probabilities_of_tiles,
+            read,
+            size,
+            window=self.window,
+            overlap=self.overlap,
+            batch_size=self.batch_size,
+        )
 
     def mask(self, image: np.ndarray) -> np.ndarray:
         """Class ids `(height, width)` int32 of `image`."""
         return self.probabilities(image).argmax(axis=-1).astype(np.int32)
 
+    def _scaled(self, image: np.ndarray, scale: float) -> np.ndarray:
+        if scale == 1.0 or self.fit == "resize":
+            return self._tiled(image)
+        size = tuple(max(1, round(side * scale)) for side in image.shape[:2])
+        return _resized(self._tiled(_resized(np.ascontiguousarray(image, np.float32), size)), image.shape[:2])
+
     def _tiled(self, image: np.ndarray) -> np.ndarray:
         if self.fit == "crop":
-            return predict_tiled(self._probabilities_of_tiles, image, window=self.window, overlap=self.overlap)
+            return predict_tiled(
+                self._probabilities_of_tiles,
+                image,
+                window=self.window,
+                overlap=self.overlap,
+                batch_size=self.batch_size,
+            )
         stretched = _resized(np.ascontiguousarray(image, np.float32), self.window)
         return _resized(self._probabilities_of_tiles(stretched[None])[0], image.shape[:2])
 
     def _probabilities_of_tiles(self, tiles: np.ndarray) -> np.ndarray:
-        """Softmax of the logits of `(tiles, height, width, channels)`; the last batch is padded to full size."""
+        """Of `(tiles, height, width, channels)`; where asked for, of each tile with its mirror images."""
+        found = self._softmax(tiles)
+        if self.mirror:
+            found = found + self._softmax(tiles[:, :, ::-1])[:, :, ::-1] + self._softmax(tiles[:, ::-1])[:, ::-1]
+            found /= 3.0
+        return found
+
+    def _softmax(self, tiles: np.ndarray) -> np.ndarray:
+        """Softmax of the logits; the last batch is padded to full size."""
         out = []
         for start in range(0, len(tiles), self.batch_size):
             batch = tiles[start : start + self.batch_size].astype(np.float32)
             missing = self.batch_size - len(batch)
             padded = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch
-            logits = np.asarray(self.model.predict_on_batch(padded), np.float32)[: len(batch)]
-            logits -= logits.max(axis=-1, keepdims=True)
-            np.exp(logits, out=logits)
-            logits /= logits.sum(axis=-1, keepdims=True)
-            out.append(logits)
-        return np.concatenate(out)
+            found = np.asarray(self.model.predict_on_batch(padded), np.float32)[: len(batch)]
+            if not self.normalized:
+                found = found - found.max(axis=-1, keepdims=True)
+                np.exp(found, out=found)
+                found /= found.sum(axis=-1, keepdims=True)
+            out.append(found)
+        return out[0] if len(out) == 1 else np.concatenate(out)
+
+
+class Ensemble:
+    """Several predictors as one: the mean of their probabilities.
+
+    Args:
+        predictors: One or more, for the same classes.
+    """
+
+    def __init__(self, predictors: Sequence[Predictor]) -> None:
+        self.predictors = tuple(predictors)
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Mean class probabilities `(height, width, num_classes)` float32."""
+        total = sum(predictor.probabilities(image) for predictor in self.predictors)
+        return np.asarray(total, np.float32) / np.float32(len(self.predictors))
+
+    def rows(self, read: Read, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Mean of the predictors' rows; they finish rows at paces of their own, so what is ahead waits."""
+        streams = [predictor.rows(read, size) for predictor in self.predictors]
+        waiting: list[np.ndarray] = [next(stream)[1] for stream in streams]
+        top = 0
+        while top < size[0]:
+            ready = min(map(len, waiting))
+            yield top, np.mean([rows[:ready] for rows in waiting], axis=0, dtype=np.float32)
+            top += ready
+            waiting = [rows[ready:] for rows in waiting]
+            if top < size[0]:
+                waiting = [
+                    rows if len(rows) else next(stream)[1] for rows, stream in zip(waiting, streams, strict=True)
+                ]
+
+
+def _lean(model: Any, precision: str | None) -> keras.Model | None:
+    """`model` folded, and ending in probabilities; `None` for what is no functional model with one output."""
+    if not hasattr(model, "_nodes_by_depth") or len(model.outputs) != 1:
+        return None
+    import keras
+
+    from segnosis.models import fold
+
+    folded = fold(model, precision=precision)
+    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(folded.output)
+    lean = keras.Model(folded.input, probabilities, name=model.name)
+    # Left to itself Keras compiles with XLA on TensorFlow, which on a processor makes convolutions 1.3–5 times slower.
+    if keras.backend.backend() == "tensorflow":
+        from segnosis.training.machine import on_cpu
+
+        lean.jit_compile = not on_cpu()
+    return lean
 
 
 def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

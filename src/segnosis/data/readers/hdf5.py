@@ -112,6 +112,15 @@ def write_mask(path: Path, planes: np.ndarray, like: Path) -> Path:
     return path
 
 
+def write_probabilities(path: Path, planes: np.ndarray, like: Path) -> Path:
+    """Write `(planes, height, width, num_classes)` as the data set `probabilities` of a new file."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.create_dataset("probabilities", data=np.asarray(planes, dtype=np.float32), compression="gzip")
+    return path
+
+
 def example(root: Path) -> tuple[Truth, ...]:
     """Three patients in two frames, three planes each, with a scribble that is not used."""
     import h5py

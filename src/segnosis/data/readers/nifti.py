@@ -123,18 +123,31 @@ def affine(root: Path, entry: Entry) -> np.ndarray:
 
 def write_mask(path: Path, planes: np.ndarray, like: Path) -> Path:
     """Write predicted planes `(planes, height, width)` as a volume on the grid of `like`: same shape and affine."""
+    return _save(path, _on_grid(np.asarray(planes, dtype=np.uint8), like), like)
+
+
+def write_probabilities(path: Path, planes: np.ndarray, like: Path) -> Path:
+    """Write `(planes, height, width, num_classes)` float32 on the grid of `like`, the classes along a last axis."""
+    classes = [_on_grid(np.asarray(planes[..., k], np.float32), like) for k in range(planes.shape[-1])]
+    return _save(path, np.stack(classes, axis=-1), like)
+
+
+def _on_grid(volume: np.ndarray, like: Path) -> np.ndarray:
+    """Planes `(planes, height, width)` turned to the axes of the volume `like`."""
+    source = _header(like)
+    frames = source.shape[3] if len(source.shape) == 4 and len(volume) != source.shape[_axis(like)] else 0
+    if frames:
+        volume = volume.reshape(frames, -1, *volume.shape[1:])
+        return np.moveaxis(np.swapaxes(volume, 2, 3), (0, 1), (3, _axis(like)))
+    return np.moveaxis(np.swapaxes(volume, 1, 2), 0, _axis(like)) if len(source.shape) > 2 else volume[0].T
+
+
+def _save(path: Path, volume: np.ndarray, like: Path) -> Path:
     import nibabel
 
     source = _header(like)
-    frames = source.shape[3] if len(source.shape) == 4 and len(planes) != source.shape[_axis(like)] else 0
-    volume = np.asarray(planes, dtype=np.uint8)
-    if frames:
-        volume = volume.reshape(frames, -1, *volume.shape[1:])
-        volume = np.moveaxis(np.swapaxes(volume, 2, 3), (0, 1), (3, _axis(like)))
-    else:
-        volume = np.moveaxis(np.swapaxes(volume, 1, 2), 0, _axis(like)) if len(source.shape) > 2 else volume[0].T
     header = source.header.copy()
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(volume.dtype)
     header.set_slope_inter(1, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(volume), source.affine, header), path)

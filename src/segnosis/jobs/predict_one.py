@@ -1,0 +1,274 @@
+"""One file predicted, in whatever process: its mask, and beside it what else was asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.core.errors import DataError, RunError
+from segnosis.core.run_folder import read_json
+from segnosis.data.dataset import Dataset, harmonise
+from segnosis.data.windows import TiffWindows, write_tiff
+
+if TYPE_CHECKING:
+    from segnosis.training.postprocess import Postprocessing
+    from segnosis.training.predict import Ensemble
+
+LARGE = 1 << 26
+"""Pixels of a TIFF from which on it is read and written by windows."""
+_TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How all files of a call are predicted; plain values, so that it travels to other processes.
+
+    Attributes:
+        runs: Run folders; several are an ensemble.
+        probabilities, overlay: What is written beside the mask.
+        mirror, scales, precision: As `segnosis.predict` takes them.
+        postprocessing: `Postprocessing.to_json` as text.
+    """
+
+    runs: tuple[str, ...]
+    probabilities: bool = False
+    overlay: bool = False
+    mirror: bool | None = None
+    scales: tuple[float, ...] = (1.0,)
+    precision: str | None = None
+    postprocessing: str = "{}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to predict.
+
+    Attributes:
+        images: A data set of that file alone.
+        output: Folder for the mask.
+        settings: How.
+    """
+
+    images: Dataset
+    output: Path
+    settings: Settings
+
+    @property
+    def id(self) -> str:
+        """The image's name, as in `areas.csv`."""
+        return self.images.source.index.entries[0].id
+
+
+Told = tuple[str, str, int, float, float | str, str]
+"""Image, class, pixels (voxels), their share, their area or volume, its unit: a line of `areas.csv`."""
+
+
+def target_of(task: Task) -> Path:
+    """Where the mask of a task goes: the image's name, in a format that holds what it came in."""
+    source = task.images.source
+    entry = source.index.entries[0]
+    name = Path(entry.image_file).name.lower()
+    if entry.slices and hasattr(source.reader, "write_mask"):
+        return task.output / (entry.id + (".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix))
+    return task.output / (entry.id + (".tif" if entry.slices or name.endswith(_TIFF) else ".png"))
+
+
+def predict_one(task: Task) -> list[Told] | DataError:
+    """Predict the file of `task` and write its mask, last of all; gives its areas, or what is wrong with the file."""
+    source = task.images.source
+    entry = source.index.entries[0]
+    file, target = source.root / entry.image_file, target_of(task)
+    try:
+        if not entry.slices and file.suffix.lower() in _TIFF and (windows := _large(file)) is not None:
+            with windows:
+                return _rows(task, _by_windows(task, windows, target))
+        return _rows(task, _whole(task, file, target))
+    except DataError as error:  # one bad file of a million is told at the end, when the others are done
+        return error
+
+
+def _whole(task: Task, file: Path, target: Path) -> np.ndarray:
+    """Pixels per class of a file that fits in memory."""
+    from segnosis.training import pictures
+
+    settings, source = task.settings, task.images.source
+    entry, reader = source.index.entries[0], source.reader
+    predictor, post, spec = ensemble(settings), _post(settings.postprocessing), _spec(settings.runs[0])
+    masks, kept, images = [], [], []
+    for k in range(max(entry.slices, 1)):
+        image = harmonise(source.image(entry, k if entry.slices else None), spec.channels, spec.dtype, file)
+        found = predictor.probabilities(image)
+        masks.append(post.decide(found))
+        kept += [found] if settings.probabilities else []
+        images += [image] if settings.overlay else []
+    mask = post.shaped(np.stack(masks))
+    colours = pictures.palette(spec.num_classes)
+    if settings.probabilities:
+        _write_probabilities(reader, np.stack(kept), target, file)
+    if settings.overlay:
+        shown = int(np.argmax([np.count_nonzero(plane) for plane in mask]))
+        picture = pictures.png(_overlay(images[shown], mask[shown], spec.num_classes))
+        _put(_beside(target, ".overlay.png"), lambda path: path.write_bytes(picture))
+    if target.suffix == ".png":
+        _put(target, lambda path: path.write_bytes(_png(mask[0], colours)))
+    elif entry.slices and hasattr(reader, "write_mask"):
+        _put(target, lambda path: reader.write_mask(path, mask, file))  # type: ignore[attr-defined]
+    elif len(mask) == 1:
+        _put(target, lambda path: write_tiff(path, mask, mask.shape[1:], colours))
+    else:
+        _put(target, lambda path: _tiff(path, mask))
+    return np.bincount(mask.ravel(), minlength=spec.num_classes)
+
+
+def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
+    """Pixels per class of a TIFF that is never in memory as a whole."""
+    from segnosis.training import pictures
+
+    settings, post = task.settings, _post(task.settings.postprocessing)
+    predictor, spec = ensemble(settings), _spec(settings.runs[0])
+    whole = {
+        "--probabilities": settings.probabilities,
+        "--overlay": settings.overlay,
+        "--scales": settings.scales != (1.0,),
+        "--postprocess with largest pieces or holes": post.shapes,
+        "a run that stretches images": any(one.fit == "resize" for one in predictor.predictors),
+    }
+    if asked := [name for name, is_asked in whole.items() if is_asked]:
+        raise DataError(
+            f"A TIFF of {LARGE >> 20} megapixels or more is predicted by windows, and never whole.",
+            file=windows.path,
+            received={"needs it whole": ", ".join(asked), "size": windows.size},
+            cure="Leave that out for this image, or cut the image into smaller ones.",
+        )
+    counts = np.zeros(spec.num_classes, np.int64)
+
+    def read(top: int, left: int, height: int, width: int) -> np.ndarray:
+        return harmonise(windows.read(top, left, height, width), spec.channels, spec.dtype, windows.path)
+
+    def bands() -> Iterator[np.ndarray]:
+        for _, rows in predictor.rows(read, windows.size):
+            mask = post.decide(rows)
+            counts[:] += np.bincount(mask.ravel(), minlength=len(counts))
+            yield mask
+
+    _put(target, lambda path: write_tiff(path, bands(), windows.size, pictures.palette(spec.num_classes)))
+    return counts
+
+
+@lru_cache(maxsize=2)
+def ensemble(settings: Settings) -> Ensemble:
+    """The runs' models as their plans apply them, loaded once a process."""
+    from segnosis.jobs.run import opened
+    from segnosis.training.predict import Ensemble, Predictor
+
+    changes: dict[str, Any] = {"scales": settings.scales}
+    if settings.mirror is not None:
+        changes["mirror"] = settings.mirror
+    runs = [opened(folder) for folder in settings.runs]
+    return Ensemble([Predictor.planned(r.plan, r.model(), precision=settings.precision, **changes) for r in runs])
+
+
+@lru_cache(maxsize=2)
+def _post(text: str) -> Postprocessing:
+    from segnosis.training.postprocess import Postprocessing
+
+    return Postprocessing.from_json(json.loads(text))
+
+
+@lru_cache(maxsize=2)
+def _spec(run: str) -> DatasetSpec:
+    from segnosis.jobs.run import opened
+
+    return DatasetSpec.from_json(read_json(opened(run).folder.fingerprint)["spec"])
+
+
+def _large(file: Path) -> TiffWindows | None:
+    """The windows of a TIFF too large to read whole; of others nothing, a damaged one is told when it is read."""
+    try:
+        windows = TiffWindows(file)
+    except DataError:
+        return None
+    if windows.size[0] * windows.size[1] >= LARGE:
+        return windows
+    windows.__exit__(None, None, None)
+    return None
+
+
+def _rows(task: Task, counts: np.ndarray) -> list[Told]:
+    """Lines of `areas.csv`, in millimetres where the format knows the size of a pixel."""
+    source = task.images.source
+    entry, reader, names = source.index.entries[0], source.reader, _spec(task.settings.runs[0]).class_names
+    one, unit = None, ""
+    if entry.slices and hasattr(reader, "affine"):
+        one, unit = abs(float(np.linalg.det(reader.affine(source.root, entry)[:3, :3]))), "mm3"
+    elif hasattr(reader, "spacing") and (spacing := reader.spacing(source.root, entry)) is not None:
+        one, unit = spacing[0] * spacing[1], "mm2"
+    total = int(counts.sum())
+    return [
+        (task.id, name, int(n), round(int(n) / total, 6), "" if one is None else round(int(n) * one, 3), unit)
+        for name, n in zip(names, counts, strict=True)
+    ]
+
+
+def _write_probabilities(reader: Any, found: np.ndarray, target: Path, like: Path) -> None:
+    """`(planes, height, width, num_classes)`, in the volume's own format or as a TIFF with a page a class."""
+    if hasattr(reader, "write_probabilities"):
+        suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
+        _put(_beside(target, f".probabilities{suffix}"), lambda path: reader.write_probabilities(path, found, like))
+        return
+    pages = np.moveaxis(found, -1, 1)
+    _put(_beside(target, ".probabilities.tif"), lambda path: _tiff(path, pages[0] if len(pages) == 1 else pages))
+
+
+def _beside(target: Path, ending: str) -> Path:
+    stem = target.name.removesuffix(".gz")
+    return target.with_name(stem.rsplit(".", 1)[0] + ending)
+
+
+def _overlay(image: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarray:
+    from segnosis.training import pictures
+
+    shown = pictures.grey_or_colour(image).copy()
+    found = mask > 0
+    shown[found] = shown[found] // 2 + pictures.paint(mask, num_classes)[found] // 2
+    return shown
+
+
+def _png(mask: np.ndarray, colours: np.ndarray) -> bytes:
+    picture = Image.fromarray(mask)
+    picture.putpalette(colours.ravel().tolist())
+    out = io.BytesIO()
+    picture.save(out, format="PNG", optimize=True)
+    return out.getvalue()
+
+
+def _tiff(path: Path, pages: np.ndarray) -> None:
+    import tifffile
+
+    tifffile.imwrite(path, pages, compression="zlib", photometric="minisblack", maxworkers=1)
+
+
+def _put(target: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file of that name in a folder of its own, and put it in place when it is whole."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as folder:
+            made = Path(folder) / target.name
+            write(made)
+            made.replace(target)
+    except OSError as error:
+        raise RunError(
+            "The output folder must be writable and have room.",
+            received={"path": str(target), "problem": error.strerror or str(error)},
+            cure="Free some space, or choose another folder with `-o`.",
+        ) from error

@@ -1,0 +1,198 @@
+"""Masks in the size and format images came in, however many processes, however large, and after a stop."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import segnosis as sg
+from segnosis.core.errors import ArgumentError, DataError, RunError
+from segnosis.jobs import predict_one as one
+from segnosis.jobs.spread import spread
+
+pytestmark = pytest.mark.one_backend
+
+
+def _pictures(folder: Path, count: int = 3, size: tuple[int, int] = (45, 60)) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 255, size, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"picture{number}.png")
+    return folder
+
+
+def _lines(folder: Path) -> list[dict[str, str]]:
+    with (folder / "areas.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_pictures_get_palettes_and_a_table(untrained: Any, tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "in")
+    written = sg.predict(untrained, images, tmp_path / "out", overlay=True, probabilities=True)
+    assert [path.name for path in written] == [f"picture{n}.png" for n in range(3)]
+    for path in written:
+        with Image.open(path) as picture:
+            assert picture.mode == "P"
+            mask = np.asarray(picture)
+        assert mask.shape == (45, 60)
+        found = tifffile.imread(path.with_suffix(".probabilities.tif"))
+        assert found.shape == (4, 45, 60)
+        np.testing.assert_allclose(found.sum(axis=0), 1.0, atol=1e-5)
+        assert np.array_equal(found.argmax(axis=0), mask)
+        with Image.open(path.with_suffix(".overlay.png")) as picture:
+            assert (picture.mode, picture.size) == ("RGB", (60, 45))
+        told = {line["class"]: int(line["pixels"]) for line in _lines(tmp_path / "out") if line["image"] == path.stem}
+        assert list(told.values()) == np.bincount(mask.ravel(), minlength=4).tolist()
+
+
+def test_a_stopped_call_goes_on_and_keeps_what_is_there(untrained: Any, tmp_path: Path) -> None:
+    images, out = _pictures(tmp_path / "in"), tmp_path / "out"
+    written = sg.predict(untrained, images, out)
+    lines, before = _lines(out), [path.stat().st_mtime_ns for path in written]
+    mask = written[1].read_bytes()
+    written[1].unlink()
+    assert sg.predict(untrained, images, out) == written
+    after = [path.stat().st_mtime_ns for path in written]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+    assert written[1].read_bytes() == mask
+    assert sorted(map(str, _lines(out))) == sorted(map(str, lines)), "a line an image and class, none twice"
+    sg.predict(untrained, images, out, overwrite=True)
+    assert all(path.stat().st_mtime_ns > then for path, then in zip(written, after, strict=True))
+    assert not list(out.glob(".part-*"))
+
+
+def test_a_volume_keeps_its_grid_and_is_measured_in_millimetres(
+    untrained: Any, small_hearts: Path, tmp_path: Path
+) -> None:
+    import nibabel as nib
+
+    source = nib.load(small_hearts / "subject-001.nii.gz")
+    (written,) = sg.predict(untrained, small_hearts / "subject-001.nii.gz", tmp_path / "out", probabilities=True)
+    mask, found = nib.load(written), nib.load(tmp_path / "out" / "subject-001.probabilities.nii.gz")
+    assert mask.shape == source.shape == found.shape[:3]
+    assert np.array_equal(mask.affine, source.affine) and np.array_equal(found.affine, source.affine)
+    assert np.array_equal(np.asarray(found.dataobj).argmax(-1), np.asarray(mask.dataobj))
+    voxel = float(np.prod(source.header.get_zooms()))
+    counts = np.bincount(np.asarray(mask.dataobj).ravel(), minlength=4)
+    for line, count in zip(_lines(tmp_path / "out"), counts, strict=True):
+        assert line["unit"] == "mm3"
+        assert float(line["size"]) == pytest.approx(count * voxel, rel=1e-4, abs=0.01)
+
+
+@pytest.mark.parametrize("tile", [None, (64, 48)])
+def test_a_large_tiff_is_predicted_by_windows_as_if_whole(
+    tile: tuple[int, int] | None, untrained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (150, 230), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "slide.tif", pixels, tile=tile, compression="zlib", rowsperstrip=None if tile else 7)
+    (whole,) = sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "whole")
+    monkeypatch.setattr(one, "LARGE", 1)
+    (windows,) = sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "windows")
+    assert whole.name == windows.name == "slide.tif"
+    assert np.array_equal(tifffile.imread(whole), tifffile.imread(windows))
+    assert _lines(tmp_path / "whole") == _lines(tmp_path / "windows")
+    with pytest.raises(DataError, match=r"needs it whole='--overlay'"):
+        sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "more", overlay=True)
+
+
+def test_an_ensemble_is_the_mean_of_its_runs(untrained: Any) -> None:
+    from segnosis.training.predict import Ensemble, Predictor
+
+    model, image = untrained.model(), np.random.default_rng(0).normal(size=(70, 90, 1)).astype(np.float32)
+    parts = [Predictor.planned(untrained.plan, model, window=size, mirror=False) for size in ((32, 32), (48, 40))]
+    both = Ensemble(parts)
+    expected = (parts[0].probabilities(image) + parts[1].probabilities(image)) / 2
+    np.testing.assert_allclose(both.probabilities(image), expected, atol=1e-6)
+    rows = list(both.rows(lambda top, left, h, w: image[top : top + h, left : left + w], (70, 90)))
+    assert [top for top, _ in rows] == np.cumsum([0, *(len(part) for _, part in rows[:-1])]).tolist()
+    np.testing.assert_allclose(np.concatenate([part for _, part in rows]), expected, atol=1e-5)
+
+
+def test_scales_and_mirrors_are_averaged(untrained: Any, tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "in", 1)
+    for name, settings in {"plain": {}, "more": {"scales": (0.75, 1.25), "mirror": True}}.items():
+        sg.predict(untrained, images, tmp_path / name, probabilities=True, **settings)
+    plain, more = (tifffile.imread(tmp_path / name / "picture0.probabilities.tif") for name in ("plain", "more"))
+    assert plain.shape == more.shape
+    np.testing.assert_allclose(more.sum(axis=0), 1.0, atol=1e-5)
+    assert np.abs(plain - more).max() > 1e-4
+
+
+def test_one_bad_image_costs_no_other(untrained: Any, tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "in")
+    (images / "picture1.png").write_bytes((images / "picture1.png").read_bytes()[:200])
+    with pytest.raises(DataError, match=r"1 of 3 images failed.*picture1\.png"):
+        sg.predict(untrained, images, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["picture0.png", "picture2.png"]
+
+
+def test_what_cannot_work_is_told_before_anything_is_written(untrained: Any, tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "in", 1)
+    for settings, says in (
+        ({"scales": (0.0,)}, "between 0.1 and 10"),
+        ({"workers": 0}, "at least 1"),
+        ({"precision": "int4"}, "float32 or bfloat16"),
+        ({"engine": "spark://here:1"}, "dask://host:8786"),
+    ):
+        with pytest.raises(ArgumentError, match=says):
+            sg.predict(untrained, images, tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_postprocessing_is_chosen_once_and_kept_in_the_run(untrained: Any, small_hearts: Path, tmp_path: Path) -> None:
+    (first,) = sg.predict(untrained, small_hearts / "subject-002.nii.gz", tmp_path / "a", postprocess=True)
+    file = untrained.out / "postprocessing.json"
+    then = file.stat().st_mtime_ns
+    (again,) = sg.predict(untrained, small_hearts / "subject-002.nii.gz", tmp_path / "b", postprocess=True)
+    assert file.stat().st_mtime_ns == then
+    assert first.read_bytes()[10:] == again.read_bytes()[10:]  # but for the time in the gzip header
+
+
+def test_a_killed_process_loses_no_task() -> None:
+    import multiprocessing
+
+    answers = 0
+    for _ in spread(time.sleep, workers=2)([0.3] * 8):
+        answers += 1
+        if answers == 1:
+            multiprocessing.active_children()[0].kill()
+    assert answers == 8
+
+
+def test_processes_that_keep_dying_are_one_clear_error() -> None:
+    import os
+
+    with pytest.raises(RunError, match="--workers"):
+        list(spread(os._exit, workers=2)([1] * 4))
+
+
+def test_a_dask_cluster_predicts_the_same_and_loses_nothing_with_a_worker(untrained: Any, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    images = _pictures(tmp_path / "in", 6)
+    here = sg.predict(untrained, images, tmp_path / "here")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as cluster:
+        from segnosis.training.listener import Listener
+
+        class Kill(Listener):
+            def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+                if what == "predicting" and done == 1:
+                    cluster.workers[0].process.process._process.kill()
+
+        engine = cluster.scheduler_address.replace("tcp://", "dask://")
+        there = sg.predict(untrained, images, tmp_path / "there", engine=engine, listener=Kill())
+    assert [path.read_bytes() for path in there] == [path.read_bytes() for path in here]
+
+
+def test_a_scheduler_that_is_not_there_is_told(untrained: Any, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(ArgumentError, match="scheduler must answer"):
+        sg.predict(untrained, _pictures(tmp_path / "in", 1), tmp_path / "out", engine="dask://127.0.0.1:1")
