@@ -10,6 +10,7 @@ import pytest
 
 from segnosis.doctor.case import Case
 from segnosis.doctor.check import find
+from segnosis.doctor.evidence import rate_trials
 from segnosis.doctor.evidence.planned_training import highest_rate, measure
 from segnosis.doctor.examine import Evidence, examine
 from segnosis.doctor.patients import segmenter, squares
@@ -70,6 +71,25 @@ def test_a_callback_that_only_prints_does_not() -> None:
 def test_adadelta_stays_hopeless_when_nobody_says_how_long() -> None:
     found = verdict("OPT002", case_of(keras.optimizers.Adadelta(1e-5), fit_arguments=None))
     assert isinstance(found, Finding) and found.level == "proven"
+    assert found.independent  # it goes by its own accumulators, whatever the gradient
+
+
+def test_what_sgd_cannot_reach_may_be_the_gradients_fault() -> None:
+    found = verdict("OPT002", case_of(keras.optimizers.SGD(1e-8)))
+    assert isinstance(found, Finding) and found.level == "proven" and not found.independent
+
+
+def test_a_trial_makes_as_many_steps_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's time decides whether and on how many batches something is tried, never for how long."""
+    case = find("OPT002").module.sick_by_trial()
+    clock = iter(range(10**6))
+    monkeypatch.setattr(rate_trials.time, "process_time", lambda: 0.02 * next(clock))
+    slow = Evidence(case).get("rate_trials")
+    monkeypatch.setattr(rate_trials.time, "process_time", lambda: 0.0)
+    fast = Evidence(case).get("rate_trials")
+    assert [trial.steps for trial in slow.trials] == [trial.steps for trial in fast.trials]
+    monkeypatch.setattr(rate_trials.time, "process_time", lambda: 30.0 * next(clock))
+    assert Evidence(case).get("rate_trials").gave_up
 
 
 def test_a_zero_initialised_branch_is_no_vanished_gradient() -> None:

@@ -25,6 +25,8 @@ class Finding:
         fix: What to do, with the literal line of code or command.
         where: Files, samples or layers, by name, the worst first.
         level: `"proven"` (a contradiction), `"confirmed"` (the fix won a matched training) or `"suspected"`.
+        independent: Whether it follows from the configuration alone, whatever data and gradients are: no other finding
+            explains it then.
         pictures: Names of pictures that `report` can draw for this finding, with what each needs (plain data).
     """
 
@@ -38,6 +40,7 @@ class Finding:
     name: str = ""
     explains: tuple[str, ...] = ()
     pictures: tuple[Mapping[str, object], ...] = ()
+    independent: bool = False
 
     @property
     def certain(self) -> bool:

@@ -24,7 +24,7 @@ PRICE = "gradient"
 
 STEPS_UNLESS_KNOWN = 2000
 _SIMULATED = 120
-_STRONGER = 10.0
+_STRONGER, _OWN = 10.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class Reach:
         planned: Largest change of the kernel in all planned steps, relative to it.
         at_most: The same, were the gradient ten times as large throughout, and the plan ten times as long where the
             user did not say how long it is.
+        gradient_counts: How many times farther it gets in the simulated steps when the gradient is ten times as large.
     """
 
     path: str
     per_step: float
     planned: float
     at_most: float
+    gradient_counts: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class PlannedMovement:
         """Largest over kernels."""
         return max(kernel.at_most for kernel in self.kernels)
 
+    @property
+    def is_its_own(self) -> bool:
+        """Whether the optimizer alone sets how far kernels get: ten times the gradient is not even twice as far."""
+        return float(np.median([kernel.gradient_counts for kernel in self.kernels])) < _OWN
+
 
 def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTraining) -> PlannedMovement:
     """Raises `Unavailable` where the rate is not known beforehand, or gradients are not finite."""
@@ -93,7 +100,11 @@ def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTrain
     return PlannedMovement(
         kernels=tuple(
             Reach(
-                slope.path, float(last[i] / sizes[i]), float(far[i] / sizes[i]), float(farthest[count + i] / sizes[i])
+                slope.path,
+                float(last[i] / sizes[i]),
+                float(far[i] / sizes[i]),
+                float(farthest[count + i] / sizes[i]),
+                float(whole[count + i] / max(1e-30, whole[i])),
             )
             for i, slope in enumerate(kernels)
         ),
