@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +25,14 @@ TINY = {"width": 4, "depth": 2, "backbone": "mobilenet_v2"}
 WORDS = ("upsampling", "normalization", "activation", "backbone", "preprocessing")
 # The same shapes throughout: JAX compiles an initializer for each one.
 CHANNELS, CLASSES = 2, 3
+# What a person without segnosis writes.
+_ANSWERS = """
+import sys, pathlib, keras, numpy as np
+folder = pathlib.Path(sys.argv[1])
+model = keras.models.load_model(folder / "model.keras", compile=False)
+np.save(folder / "logits.npy", keras.ops.convert_to_numpy(model(np.load(folder / "images.npy"), training=False)))
+assert "segnosis" not in sys.modules
+"""
 
 
 @pytest.fixture(params=NAMES)
@@ -79,6 +90,20 @@ def test_a_saved_model_opens_with_plain_keras(trained: keras.Model, tmp_path: Pa
     assert b"segnosis" not in zipfile.ZipFile(file).read("config.json")
     opened = keras.models.load_model(file, compile=False)
     np.testing.assert_allclose(opened.predict_on_batch(_images()), trained.predict_on_batch(_images()), atol=1e-5)
+
+
+def test_a_saved_model_says_the_same_on_another_backend(trained: keras.Model, tmp_path: Path) -> None:
+    # torch opens a network at once; TensorFlow and JAX held against it are held against each other.
+    other = "tensorflow" if keras.backend.backend() == "torch" else "torch"
+    pytest.importorskip(other)
+    trained.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", _images())
+    subprocess.run(
+        [sys.executable, "-c", _ANSWERS, str(tmp_path)], env={**os.environ, "KERAS_BACKEND": other}, check=True
+    )
+    ours, theirs = trained.predict_on_batch(_images()), np.load(tmp_path / "logits.npy")
+    # Of large logits float32 has fewer digits behind the point.
+    np.testing.assert_allclose(ours, theirs, atol=1e-5 * max(1.0, float(np.abs(ours).max())), rtol=0)
 
 
 def test_logits_are_float32_in_mixed_precision(build: Callable[..., keras.Model], mixed_bfloat16: None) -> None:
