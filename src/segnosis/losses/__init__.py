@@ -6,7 +6,7 @@ from typing import Any
 
 from segnosis.core import discovery
 
-NOT_UNITS = ("base", "pixels", "region")
+NOT_UNITS = ("base", "pixels", "region", "soft_max")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from keras import ops
 
 from segnosis.core.errors import ArgumentError
+from segnosis.losses.soft_max import truth_and_mass
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
@@ -129,16 +130,29 @@ class Pixels:
         return ops.exp(self.log_prob) if "log_prob" in self._known else ops.softmax(self._scores, axis=-1)
 
     @_once
+    def _truth_and_mass(self) -> tuple[Tensor, Tensor]:
+        return truth_and_mass(self._scores, self.ids, self.pixel_weight)
+
+    @_once
     def log_prob_of_truth(self) -> Tensor:
         """`log_prob` of the true class, `(batch, *space)`; class ids only."""
+        if self._from_logits and "log_prob" not in self._known:
+            return self._truth_and_mass[0]
         return self._at_truth(self.log_prob)
 
     @_once
     def prob_of_truth(self) -> Tensor:
         """`prob` of the true class, `(batch, *space)`; class ids only."""
-        if "log_prob_of_truth" in self._known and self._from_logits:
-            return ops.exp(self.log_prob_of_truth)
-        return self._at_truth(self.prob)
+        if not self._from_logits or ("prob" in self._known and "log_prob_of_truth" not in self._known):
+            return self._at_truth(self.prob)
+        return ops.exp(self.log_prob_of_truth)
+
+    @_once
+    def prob_sums(self) -> Tensor:
+        """Sum of `prob` over the pixels of each image, `(batch, num_classes)`."""
+        if self._from_logits and self.ids is not None and "prob" not in self._known:
+            return self._truth_and_mass[1]
+        return self.class_sums(self.prob)
 
     def _at_truth(self, values: Tensor) -> Tensor:
         """One value per pixel, picked by index: a one-hot product would need `num_classes` times the memory."""

@@ -95,14 +95,13 @@ class RegionLoss(SegmentationLoss):
 
 def overlap_of(pixels: Pixels, *, per_image: bool, squared: bool = False) -> Overlap:
     """Sums of each image or of the batch; `squared` sums squares of probability and target in `pred` and `true`."""
-    prob = pixels.prob
-    pred = pixels.class_sums(prob * prob if squared else prob)
+    pred = pixels.class_sums(pixels.prob * pixels.prob) if squared else pixels.prob_sums
     if pixels.ids is not None:
         both, true = pixels.truth_sums(pixels.prob_of_truth), pixels.truth_sums()
         total = ops.sum(true, axis=-1, keepdims=True)
     else:
         target = pixels.target
-        both = pixels.class_sums(prob * target)
+        both = pixels.class_sums(pixels.prob * target)
         true = pixels.class_sums(target * target if squared else target)
         total = ops.sum(pixels.class_sums(target), axis=-1, keepdims=True)
     if per_image:
