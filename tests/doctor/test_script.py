@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segnosis.core.errors import DataError
 from segnosis.doctor import script as script_module
@@ -195,13 +196,68 @@ def test_a_script_that_never_trains_is_told_why(room: Room, body: str, words: st
     assert outcome.exit_code == 2 and words in outcome.message and not outcome.diagnoses
 
 
-def test_a_loop_of_its_own_is_named_by_its_line(room: Room) -> None:
+def test_a_loop_of_its_own_that_shows_no_model_is_named_by_its_line(room: Room) -> None:
     outcome = room.run("""
-        model = compiled()
-        model.optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables],
-                              model.trainable_variables)
+        weight = keras.Variable([1.0])
+        keras.optimizers.SGD(0.1).apply([weight * 0], [weight])
     """)
-    assert outcome.exit_code == 2 and f"train.py:{room.line('model.optimizer.apply')}" in outcome.message
+    assert outcome.exit_code == 2 and f"train.py:{room.line('.apply(')}" in outcome.message
+
+
+LOOP = """
+    images, masks = x, y
+    del x, y
+    def step(model, optimizer, batch, truth):
+        optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    def main():
+        {model}
+        for start in range(0, 12, 4):
+            step(unet, keras.optimizers.SGD(0.5), images[start:start + 4], masks[start:start + 4])
+            Path("went on").touch()
+    {before}
+    main()
+"""
+
+
+def test_a_loop_of_its_own_is_examined_by_what_its_variables_hold(room: Room) -> None:
+    model, before = "unet = net()", "bce = keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
+    outcome = room.run(LOOP.format(model=model, before=before))
+    (case,) = room.cases
+    assert outcome.exit_code == 0 and "`images`" in outcome.message and "`bce`" in outcome.message
+    assert sum(len(batch.x) for batch in case.batches) == 12 and case.batches[0].y.shape[1:] == (8, 8)
+    assert case.loss.from_logits and float(case.optimizer.learning_rate) == 0.5
+    assert case.script.fit_line == room.line("optimizer.apply(") and not Path("went on").exists()
+
+
+def test_what_several_variables_could_be_is_not_guessed(room: Room) -> None:
+    before = "other = masks.copy(); a, b = keras.losses.Dice(), keras.losses.Tversky()"
+    outcome = room.run(LOOP.format(model="unet = net()", before=before))
+    (case,) = room.cases
+    assert "`batch`" in outcome.message and len(case.batches[0].x) == 4  # whose masks there is no doubt about
+    assert case.loss is None and "Its loss could not be told" in outcome.message
+
+
+@pytest.mark.one_backend
+def test_a_traced_tape_is_left_before_it_is_examined(room: Room) -> None:
+    pytest.importorskip("tensorflow")
+    room.run("""
+        import tensorflow as tf
+        images, masks = x, y
+        del x, y
+        model, adam = net(), keras.optimizers.Adam()
+        def dice_loss(y_true, y_pred):
+            return keras.ops.mean((y_true - keras.ops.softmax(y_pred)[..., 1]) ** 2)
+        @tf.function
+        def train_step(batch, truth):
+            with tf.GradientTape() as tape:
+                value = dice_loss(tf.cast(truth, "float32"), model(batch, training=True))
+            adam.apply_gradients(zip(tape.gradient(value, model.trainable_variables), model.trainable_variables))
+        train_set = tf.data.Dataset.from_tensor_slices((images, masks)).batch(4)
+        for batch, truth in train_set:
+            train_step(batch, truth)
+    """)
+    (case,) = room.cases
+    assert case.model is not None and case.loss.__name__ == "dice_loss"
 
 
 def test_a_missing_script_is_an_error(tmp_path: Path) -> None:
@@ -402,3 +458,23 @@ def test_the_real_engine_names_the_line_and_the_fault(tmp_path: Path) -> None:
     assert outcome.exit_code == 1
     assert "LAB003" in {finding.code for finding in outcome.diagnoses[0].findings}
     assert outcome.diagnoses[0].subject["fit_line"] == 16
+
+
+@LEGACY_SCIPY
+def test_flows_of_two_folders_give_the_files_in_their_order(room: Room) -> None:
+    for name, scale in (("images", 255), ("masks", 1)):
+        (room.folder / name / "all").mkdir(parents=True)
+        for k in range(5):
+            array = (np.random.default_rng(k).random((8, 8)) > 0.5).astype("uint8") * scale
+            Image.fromarray(array).save(room.folder / name / "all" / f"{k}.png")
+    room.run("""
+        from keras.src.legacy.preprocessing.image import ImageDataGenerator
+        make = ImageDataGenerator(rotation_range=90)
+        told = dict(class_mode=None, color_mode="grayscale", target_size=(8, 8), batch_size=2)
+        flows = [make.flow_from_directory(name, seed=seed, **told) for name, seed in (("images", 1), ("masks", 2))]
+        compiled().fit(zip(*flows), steps_per_epoch=2)
+    """)
+    (case,) = room.cases
+    assert [(pair.image_file.name, pair.mask_file.name) for pair in case.pairs] == [(f"{k}.png",) * 2 for k in range(5)]
+    moved, turned = case.augment(np.eye(8, dtype="float32")[..., None], np.eye(8, dtype="uint8"))
+    assert moved.shape == (8, 8, 1) and turned.shape == (8, 8) and not np.array_equal(moved[..., 0], turned)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import keras
@@ -25,6 +26,7 @@ _FOREIGN = (
     "<frozen ",
     "<string>",
     "<__array_function",
+    "__autograph_generated_file",
 )
 _OWN = str(Path(__file__).parents[1])
 
@@ -66,12 +68,15 @@ class Interception:
 
     Attributes:
         on_training: Called in place of the user's `fit` or `train_on_batch`; its result is what the user gets.
+        on_own_loop: Called before the first step of a program that applies gradients itself: the optimizer, the
+            variables it is to change if they were given, and the program's frames, the innermost first.
         own_loop: Where the program applies gradients itself, if it does.
         started: Command lines of the programs that it started.
         asleep: While true the wrappers do nothing: evidence trains copies of its own.
     """
 
     on_training: Callable[[TrainingCall], Any]
+    on_own_loop: Callable[[Any, Any, list[FrameType]], None] = lambda optimizer, variables, frames: None
     own_loop: Place | None = None
     started: list[list[str]] = field(default_factory=list)
     asleep: bool = False
@@ -145,6 +150,8 @@ class Interception:
         def wrapper(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             if not self.asleep and self.own_loop is None:
                 self.own_loop = user_place()
+                variables = kwargs.get("trainable_variables", args[1] if len(args) > 1 else None)
+                self.on_own_loop(optimizer, variables, user_frames())
             return method(optimizer, *args, **kwargs)
 
         return _like(wrapper, method)
@@ -163,6 +170,19 @@ def user_place() -> Place:
             nearest = nearest or place
         frame = frame.f_back  # type: ignore[assignment]
     return nearest or Place("", 0)
+
+
+def user_frames() -> list[FrameType]:
+    """The frames on the stack that are neither a library's nor ours, the innermost first."""
+    found, frame = [], sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if "__autograph_generated_file" in name or not (
+            name.startswith(_OWN) or any(part in name for part in _FOREIGN)
+        ):
+            found.append(frame)
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
 
 
 def _bound(method: Any, model: Any, args: Any, kwargs: Any) -> tuple[dict[str, Any], TypeError | None]:

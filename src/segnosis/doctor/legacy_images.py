@@ -1,4 +1,4 @@
-"""Looking into Keras' legacy image generators: the arrays they were given, and what they do to image and mask."""
+"""Looking into Keras' legacy image generators: the arrays or files they were given, and what they do to them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from keras.src.legacy.preprocessing.image import NumpyArrayIterator
+from keras.src.legacy.preprocessing.image import BatchFromFilesMixin, NumpyArrayIterator
+from keras.src.legacy.preprocessing.image import Iterator as Flow
 
 from segnosis.doctor.case import pairs_from_arrays
+from segnosis.doctor.stored import stored_pairs
 
 _MOST = 256
 
@@ -20,7 +22,7 @@ def legacy_fields(data: Any) -> dict[str, Any]:
 
     Args:
         data: What `fit` was given: one `ImageDataGenerator.flow(x, y)`, or a zip or generator over a flow of images
-            and a flow of masks.
+            and a flow of masks, from arrays, from folders (`flow_from_directory`) or from a table of files.
 
     Returns:
         `{}` when there is no such iterator inside.
@@ -33,12 +35,13 @@ def legacy_fields(data: Any) -> dict[str, Any]:
     if len(flows) != 2:
         return {}
     images, masks = flows
-    return {"pairs": _pairs(images.x, masks.x), "augment": _both(images, masks)}
+    pairs = _stored(images, masks)
+    return {} if pairs is None else {"pairs": pairs, "augment": _both(images, masks)}
 
 
-def _flows(data: Any, depth: int = 3) -> list[NumpyArrayIterator]:
+def _flows(data: Any, depth: int = 3) -> list[Flow]:
     """Iterators inside a zip, or inside a generator's variables, in the order they are held."""
-    if isinstance(data, NumpyArrayIterator):
+    if isinstance(data, Flow):
         return [data]
     if depth == 0:
         return []
@@ -48,10 +51,20 @@ def _flows(data: Any, depth: int = 3) -> list[NumpyArrayIterator]:
     elif isinstance(data, types.GeneratorType):
         frame = data.gi_frame
         parts = list(frame.f_locals.values()) if frame is not None else []
-    found: list[NumpyArrayIterator] = []
+    found: list[Flow] = []
     for part in parts:
         found += [flow for flow in _flows(part, depth - 1) if all(flow is not other for other in found)]
     return found
+
+
+def _stored(images: Flow, masks: Flow) -> Any:
+    """Pairs in the order of both flows, as they lie in memory or on disk; `None` when they lie in different places."""
+    if isinstance(images, NumpyArrayIterator) and isinstance(masks, NumpyArrayIterator):
+        return _pairs(images.x, masks.x)
+    if isinstance(images, BatchFromFilesMixin) and isinstance(masks, BatchFromFilesMixin):
+        count = min(len(images.filepaths), len(masks.filepaths), _MOST)
+        return stored_pairs((images.filepaths[:count], masks.filepaths[:count]))
+    return None
 
 
 def _pairs(images: np.ndarray, masks: np.ndarray) -> Any:
@@ -59,7 +72,7 @@ def _pairs(images: np.ndarray, masks: np.ndarray) -> Any:
     return pairs_from_arrays(images[:count], masks[:count])
 
 
-def _image_alone(flow: NumpyArrayIterator) -> Callable[..., Any]:
+def _image_alone(flow: Flow) -> Callable[..., Any]:
     """`flow(x, y)` transforms `x`; `y` comes out as it went in."""
     generator = copy.copy(flow.image_data_generator)
 
@@ -69,7 +82,7 @@ def _image_alone(flow: NumpyArrayIterator) -> Callable[..., Any]:
     return augment
 
 
-def _both(images: NumpyArrayIterator, masks: NumpyArrayIterator) -> Callable[..., Any]:
+def _both(images: Flow, masks: Flow) -> Callable[..., Any]:
     """Two flows move image and mask alike only when both draw from the same seed."""
     turn = iter(range(1 << 31))
 

@@ -5,24 +5,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from segnosis.core.errors import DataError
+from segnosis.doctor.as_main import as_main, own_traceback, shown
 from segnosis.doctor.case import Budget, Case, Script
 from segnosis.doctor.counterfactual import settle
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import Progress, examine
 from segnosis.doctor.fit_call import BatchLoop, case_of_fit
 from segnosis.doctor.interception import Interception, Place, TrainingCall
+from segnosis.doctor.own_loop import OwnLoop, look_around
 from segnosis.doctor.random_state import random_state_kept
 from segnosis.doctor.snapshot import untouched
 from segnosis.doctor.watch import Watch
@@ -94,7 +94,7 @@ def diagnose_script(
         on_diagnosis=on_diagnosis or (lambda diagnosis: None),
         progress=progress,
     )
-    with run.interception.installed(), _as_main(path, args) as module:
+    with run.interception.installed(), as_main(path, args) as module:
         run.execute(module)
         run.finish()
     return run.outcome()
@@ -120,10 +120,12 @@ class _Run:
     tool_error: Exception | None = None
     stopped: bool = False
     loops: dict[int, BatchLoop] = field(default_factory=dict)
+    own_loop: OwnLoop | None = None
+    notes: list[str] = field(default_factory=list)
     source: str = ""
 
     def __post_init__(self) -> None:
-        self.interception = Interception(self.on_training)
+        self.interception = Interception(self.on_training, self.on_own_loop)
 
     def execute(self, module: types.ModuleType) -> None:
         """Run the script's code in `module`; what ends it is kept, not raised."""
@@ -139,13 +141,16 @@ class _Run:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self.crash = _own_traceback(error, file)
+            self.crash = own_traceback(error, (__file__, str(sys.modules[Interception.__module__].__file__)))
 
     def finish(self) -> None:
-        """Examine `train_on_batch` loops that ended before they had shown enough batches."""
-        for loop in self.loops.values():
-            if loop.is_open and loop.batches and not self.stopped:
-                self.examine_loop(loop)
+        """Examine `train_on_batch` loops that ended before they had shown enough batches, and loops of another kind."""
+        with suppress(_Stop):
+            for loop in self.loops.values():
+                if loop.is_open and loop.batches and not self.stopped:
+                    self.examine_loop(loop)
+            if self.own_loop is not None:
+                self.examine_own_loop(self.own_loop)
 
     def on_training(self, call: TrainingCall) -> Any:
         if self.stopped:  # the script swallowed the first stop
@@ -192,6 +197,25 @@ class _Run:
             self.stop_unless_continued()
         return result
 
+    def on_own_loop(self, optimizer: Any, variables: Any, frames: list[types.FrameType]) -> None:
+        """Stop before the first step; it may be inside a traced function, so that all else waits until it is left."""
+        if self.stopped:
+            raise _Stop
+        if self.continue_ or self.diagnoses or self.loops:
+            return
+        with self.guarded():
+            found = look_around(optimizer, variables, frames)
+        if found.model is not None:
+            self.own_loop = found
+            self.stop_unless_continued()
+
+    def examine_own_loop(self, loop: OwnLoop) -> None:
+        place = self.interception.own_loop
+        assert place is not None and loop.model is not None
+        with self.guarded():
+            self.notes.append(loop.said(f"{shown(place.file)}:{place.line}"))
+            self.examine(loop.case(self.script_at(place), self.budget, self.seed))
+
     def examine_loop(self, loop: BatchLoop) -> None:
         loop.is_open = False
         with self.guarded(), loop.at_its_start():
@@ -229,18 +253,21 @@ class _Run:
                 raise _Stop from error
 
     def script(self, call: TrainingCall) -> Script:
+        return self.script_at(call.place, call.compiled_at)
+
+    def script_at(self, place: Place, compiled_at: Place | None = None) -> Script:
         own = str(self.path.resolve())
 
         def elsewhere(place: Place | None) -> str | None:
-            return None if place is None or place.file == own else _shown(place.file)
+            return None if place is None or place.file == own else shown(place.file)
 
         return Script(
             path=str(self.path),
-            fit_line=call.place.line,
-            compile_line=call.compiled_at.line if call.compiled_at else None,
+            fit_line=place.line,
+            compile_line=compiled_at.line if compiled_at else None,
             source=self.source,
-            fit_file=elsewhere(call.place),
-            compile_file=elsewhere(call.compiled_at),
+            fit_file=elsewhere(place),
+            compile_file=elsewhere(compiled_at),
         )
 
     def outcome(self) -> ScriptOutcome:
@@ -251,7 +278,8 @@ class _Run:
         failed = bool(self.crash and self.continue_) or bool(self.messages)
         sick = any(not diagnosis.healthy for diagnosis in self.diagnoses)
         crash = self.crash if self.continue_ else ""
-        return ScriptOutcome(tuple(self.diagnoses), 1 if sick else 2 if failed else 0, "\n".join(self.messages), crash)
+        said = "\n".join([*self.notes, *self.messages])
+        return ScriptOutcome(tuple(self.diagnoses), 1 if sick else 2 if failed else 0, said, crash)
 
     def why_nothing(self) -> str:
         name = self.path.name
@@ -262,7 +290,7 @@ class _Run:
             code = self.exited.code
             return f"{name} ended with exit status {code or 0} before it called fit(), so there was nothing to examine."
         if self.interception.own_loop is not None:
-            place = f"{_shown(self.interception.own_loop.file)}:{self.interception.own_loop.line}"
+            place = f"{shown(self.interception.own_loop.file)}:{self.interception.own_loop.line}"
             return (
                 f"{name} never called fit() or train_on_batch(): it trains in a loop of its own at {place}. "
                 "Call `segnosis.diagnose(model, data, loss=..., optimizer=...)` just before that loop."
@@ -276,40 +304,3 @@ class _Run:
             f"{name} ran to its end without calling fit() or train_on_batch(). Name the script that trains, with the "
             "arguments that make it train."
         )
-
-
-@contextmanager
-def _as_main(path: Path, args: Sequence[str]) -> Iterator[types.ModuleType]:
-    """`sys` as `python path args` sets it up; put back afterwards. No plot opens a window unless MPLBACKEND says so."""
-    file = str(path.resolve())
-    module = types.ModuleType("__main__")
-    module.__dict__.update(__file__=file, __builtins__=__builtins__, __spec__=None)
-    kept = sys.argv, list(sys.path), sys.modules["__main__"], Path.cwd()
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    sys.argv, sys.path[:0], sys.modules["__main__"] = [str(path), *args], [str(Path(file).parent)], module
-    try:
-        yield module
-    finally:
-        sys.argv, sys.path[:], sys.modules["__main__"] = kept[0], kept[1], kept[2]
-        os.chdir(kept[3])
-
-
-def _own_traceback(error: BaseException, file: str) -> str:
-    """The traceback as Python prints it for the script alone."""
-    ours = (__file__, sys.modules[Interception.__module__].__file__)
-    report = traceback.TracebackException.from_exception(error)
-    waiting: list[traceback.TracebackException | None] = [report]
-    while waiting:
-        part = waiting.pop()
-        if part is not None:
-            part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if frame.filename not in ours])
-            waiting += [part.__cause__, part.__context__]
-    return "".join(report.format())
-
-
-def _shown(file: str) -> str:
-    """A file relative to the working folder where it lies below it."""
-    try:
-        return str(Path(file).relative_to(Path.cwd()))
-    except ValueError:
-        return file

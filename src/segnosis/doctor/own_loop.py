@@ -1,0 +1,196 @@
+"""A program that applies gradients itself: model, data and loss are looked for among its variables.
+
+Such a loop hands nobody its data and its loss. What can be told without guessing is taken: the model whose variables
+get the gradients, data sets or arrays of the shape that it takes, and the one loss there is. What several variables
+could be is left out, and said.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType, FunctionType
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers import data_adapters
+
+from segnosis.doctor.batches import Drawn, Limits, draw
+from segnosis.doctor.capture import build_case
+from segnosis.doctor.case import Budget, Case, Script
+from segnosis.doctor.random_state import to_host
+
+_HELD_OUT = ("val", "test", "eval", "dev", "holdout")
+_TRUTH_FIRST = ("y_true", "true", "target", "label", "mask", "gt", "truth", "y")
+_LIMITS = Limits(samples=128, megabytes=200.0, seconds=10.0)
+
+
+@dataclass(frozen=True)
+class OwnLoop:
+    """What a loop trains, as far as its variables tell.
+
+    Attributes:
+        model: The model whose variables get the gradients, or `None`.
+        optimizer: What applies them.
+        data, validation: What `draw` takes, `()` when not found.
+        loss: The loss, or `None`.
+        names: What was found → the variable's name in the program.
+    """
+
+    model: keras.Model | None
+    optimizer: Any
+    data: tuple[Any, ...] = ()
+    validation: tuple[Any, ...] = ()
+    loss: Any = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def case(self, script: Script, budget: Budget, seed: int) -> Case:
+        """The case that this loop is."""
+        train = draw(*self.data, seed=seed, limits=_LIMITS) if self.data else Drawn((), None)
+        held_out = draw(*self.validation, shuffle=False, limits=_LIMITS) if self.validation else None
+        return build_case(
+            self.model,
+            train,
+            held_out,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            fit_arguments={},
+            script=script,
+            budget=budget,
+            seed=seed,
+        )
+
+    def said(self, place: str) -> str:
+        """What was examined and what was not, for a person."""
+        found = ", ".join(f"{what} `{name}`" for what, name in self.names.items())
+        missing = [what for what in ("data", "loss") if what not in self.names]
+        text = f"It trains in a loop of its own at {place}; examined were {found}, as the loop's variables hold them."
+        if missing:
+            text += (
+                f" Its {' and '.join(missing)} could not be told among them: call "
+                "`segnosis.diagnose(model, data, loss=..., optimizer=...)` just before the loop."
+            )
+        return text
+
+
+def look_around(optimizer: Any, variables: Sequence[Any] | None, frames: Sequence[FrameType]) -> OwnLoop:
+    """Look for what a loop trains.
+
+    Args:
+        optimizer: Whose `apply` was called.
+        variables: What it is to change; the optimizer's own when left out.
+        frames: The program's frames, the innermost first.
+    """
+    held = _variables(frames)
+    changed = {id(variable) for variable in (variables or getattr(optimizer, "_trainable_variables", None) or ())}
+    models = {
+        name: value
+        for name, value in held.items()
+        if isinstance(value, keras.Model) and changed & {id(variable) for variable in value.trainable_variables}
+    }
+    if not models:
+        return OwnLoop(None, optimizer)
+    name, model = min(models.items(), key=lambda item: len(item[1].variables))
+    names = {"model": name}
+    data, validation = _data(model, held)
+    if data:
+        names["data"] = data[0]
+    if validation:
+        names["validation data"] = validation[0]
+    found = _loss(model, held)
+    if found:
+        names["loss"] = found[0]
+    return OwnLoop(model, optimizer, data[1:], validation[1:], found[1] if found else None, names)
+
+
+def _variables(frames: Sequence[FrameType]) -> dict[str, Any]:
+    """Name → value, inner frames first; also what a `self` holds."""
+    held: dict[str, Any] = {}
+    for scope in (*(frame.f_locals for frame in frames), *(frame.f_globals for frame in frames)):
+        for name, value in scope.items():
+            if not name.startswith("__"):
+                held.setdefault(name, value)
+        owner = scope.get("self")
+        for name, value in (getattr(owner, "__dict__", None) or {}).items():
+            held.setdefault(f"self.{name}", value)
+    return held
+
+
+def _data(model: keras.Model, held: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """`(name, data…)` of training and of validation data: the only data set there is, else the most images."""
+
+    def is_held_out(name: str) -> bool:
+        return any(word in name.lower() for word in _HELD_OUT)
+
+    sets, arrays = list(_data_sets(model, held)), list(_arrays(model, held))
+    chosen: list[tuple[Any, ...]] = []
+    for wanted in (False, True):
+        of_sets = [found for found in sets if is_held_out(found[0]) is wanted]
+        of_arrays = [found for found in arrays if is_held_out(found[0]) is wanted]
+        chosen.append(of_sets[0] if len(of_sets) == 1 else of_arrays[0] if of_arrays and not of_sets else ())
+    return chosen[0], chosen[1]
+
+
+def _data_sets(model: keras.Model, held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in held.items():
+        is_one = isinstance(value, keras.utils.PyDataset) or any(
+            told(value) for told in (data_adapters.is_tf_dataset, data_adapters.is_torch_dataloader)
+        )
+        if not is_one:
+            continue
+        first = draw(value, limits=Limits(samples=1)).batches
+        if first and first[0].y is not None and _fits(model, np.shape(keras.tree.flatten(first[0].x)[0])):
+            yield name, value
+
+
+def _arrays(model: keras.Model, held: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Images and masks of equal number, the most first, where exactly one array could be either."""
+    shapes = {
+        name: tuple(value.shape)
+        for name, value in held.items()
+        if isinstance(value, np.ndarray) or (keras.ops.is_tensor(value) and hasattr(value, "__array__"))
+    }
+    if any(None in shape for shape in shapes.values()):
+        shapes = {name: shape for name, shape in shapes.items() if None not in shape}
+    for count in sorted({shape[0] for shape in shapes.values() if len(shape) >= 3}, reverse=True):
+        alike = {name: shape for name, shape in shapes.items() if len(shape) >= 3 and shape[0] == count}
+        images = [name for name, shape in alike.items() if _fits(model, shape)]
+        if len(images) != 1:
+            continue
+        size = alike[images[0]][1:3]
+        masks = [name for name, shape in alike.items() if name != images[0] and size in (shape[1:3], shape[-2:])]
+        if len(masks) == 1:
+            try:
+                yield images[0], to_host(held[images[0]]), to_host(held[masks[0]])
+            except (NotImplementedError, TypeError, ValueError):  # a symbol inside a traced function, no array
+                continue
+
+
+def _fits(model: keras.Model, shape: Sequence[int]) -> bool:
+    wanted = model.input_shape if model.built and isinstance(getattr(model, "input_shape", None), tuple) else None
+    if wanted is None:
+        return len(shape) == 4
+    return len(shape) == len(wanted) and all(w in (None, s) for w, s in zip(wanted[1:], shape[1:], strict=True))
+
+
+def _loss(model: keras.Model, held: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """The compiled loss, or the only Keras loss, or the only function called a loss that takes the truth first."""
+    if getattr(model, "compiled", False) and model.loss is not None:
+        return "compile(loss=…)", model.loss
+    losses = {id(value): (name, value) for name, value in held.items() if isinstance(value, keras.losses.Loss)}
+    if not losses:
+        losses = {
+            id(value): (name, value)
+            for name, value in held.items()
+            if isinstance(value, FunctionType) and "loss" in name.lower() and _takes_truth_first(value)
+        }
+    return next(iter(losses.values())) if len(losses) == 1 else None
+
+
+def _takes_truth_first(function: Any) -> bool:
+    needed = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    return (
+        len(needed) == 2 and needed[0].lower().startswith(_TRUTH_FIRST) and not needed[1].lower().startswith("y_true")
+    )
