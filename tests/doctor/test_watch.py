@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from segnosis.doctor import watch as watch_module
+from segnosis.doctor.autodiff import model_gradients
 from segnosis.doctor.check import Check
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
@@ -122,6 +123,26 @@ def test_an_update_ratio_of_a_frozen_rate_is_zero() -> None:
     model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(X, Y, verbose=0, callbacks=[watch])
     assert watch.history["update_ratio"] == [0.0] and watch.history["learning_rate"] == [0.0]
+
+
+def test_the_gradient_ratio_is_what_adam_remembers_of_the_gradient() -> None:
+    """After one step Adam's mean square, freed of its start, is the square of that one gradient."""
+    watch, model = Watch(), net(l2=0.0)
+    model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.layers[1].rate = 0.0
+    before = [to_host(kernel) for kernel in model.trainable_variables if len(kernel.shape) > 1]
+    found = model_gradients(model, X, lambda y_pred: model.loss(Y, y_pred)).data
+    model.fit(X, Y, batch_size=12, verbose=0, callbacks=[watch])
+    gradients = [gradient for gradient in found if gradient is not None and gradient.ndim > 1]
+    expected = [np.sqrt(np.mean(g**2) / np.mean(w**2)) for g, w in zip(gradients, before, strict=True)]
+    assert watch.history["gradient_ratio"] == [pytest.approx(np.median(expected), rel=0.02)]
+
+
+def test_an_optimizer_that_remembers_no_squares_has_no_gradient_ratio() -> None:
+    watch, model = Watch(), net()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
+    model.fit(X, Y, verbose=0, callbacks=[watch])
+    assert watch.history["gradient_ratio"] == [None]
 
 
 def _flat(history: dict[str, list[float]]) -> Verdict:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from segnosis.core.run_folder import write_bytes
 from segnosis.doctor.batches import Drawn, Limits, draw
@@ -21,6 +20,7 @@ from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.examine import Evidence, examine, merge
 from segnosis.doctor.independent_scores import IndependentScores, few_samples
 from segnosis.doctor.random_state import random_state_kept, to_host
+from segnosis.doctor.weight_ratios import WeightRatios
 from segnosis.training import pictures
 
 _SHARE = 0.015
@@ -34,7 +34,11 @@ class Watch(keras.callbacks.Callback):
 
     The loss that Keras prints is data loss plus regularization; where there is a regularizer, both parts are added to
     the printed line as `data_loss` and `regularization`. After training, `diagnosis` holds what the history shows and
-    `history` every number, by name, per epoch.
+    `history` every number, by name, per epoch; among them `update_ratio` and `gradient_ratio`, how far kernels moved in
+    the epoch and how large their gradients are, relative to them.
+
+    Drawing the samples, the first scoring and the first questions happen once, whatever a training's length, and make
+    up the most of it in one of seconds. All later scoring and asking stays below 1.5 % of the training's own time.
 
     Args:
         validation: Data to score on, what `fit(validation_data=)` takes; without it no IoU and Dice are counted.
@@ -90,14 +94,13 @@ class Watch(keras.callbacks.Callback):
             self._scores = self._scorer(self._given)
         self._checks = tuple(history_checks())
         self._scoring, self._asking, self._asked_at = _Allowance(), _Allowance(), 0
+        self._ratios, self._penalty = WeightRatios(self.model), _regularization(self.model)
         self._epoch_start = time.perf_counter()
         self.seconds += self._epoch_start - start
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Note where the weights are."""
+        """Note the time; weights are where the last epoch left them."""
         self._epoch_start = time.perf_counter()
-        self._weights, self._penalty = _thinned(self.model), _regularization(self.model)
-        self.seconds += time.perf_counter() - self._epoch_start
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Split the loss, score, picture, and ask the checks that read a history."""
@@ -106,7 +109,8 @@ class Watch(keras.callbacks.Callback):
             allowance.training_seconds += start - self._epoch_start
         self._split_loss(logs if logs is not None else {})
         row: dict[str, float | None] = {name: float(value) for name, value in (logs or {}).items()}
-        row["update_ratio"] = _update_ratio(self._weights, _thinned(self.model))
+        row["update_ratio"] = self._ratios.update_ratio()
+        row["gradient_ratio"] = self._ratios.gradient_ratio()
         row["learning_rate"] = _learning_rate(self.model)
         row["seconds"] = start - self._epoch_start
         is_last = epoch + 1 == self.params.get("epochs")
@@ -148,7 +152,8 @@ class Watch(keras.callbacks.Callback):
     def _split_loss(self, logs: dict[str, float]) -> None:
         """The penalty moves a little within an epoch; Keras prints the epoch's mean loss, so the mean of both ends."""
         if "loss" in logs and self._penalty > 0 and "regularization" not in logs:
-            logs["regularization"] = (self._penalty + _regularization(self.model)) / 2
+            before, self._penalty = self._penalty, _regularization(self.model)
+            logs["regularization"] = (before + self._penalty) / 2
             logs.setdefault("data_loss", logs["loss"] - logs["regularization"])
 
     def _score(self, epoch: int) -> dict[str, float | None]:
@@ -215,22 +220,6 @@ def history_checks() -> list[Check]:
 def _regularization(model: keras.Model) -> float:
     """Sum of all weight penalties, as `fit` adds it to the loss."""
     return sum(float(to_host(v.regularizer(v.value))) for v in model.trainable_variables if v.regularizer is not None)
-
-
-def _thinned(model: keras.Model) -> list[np.ndarray]:
-    """At most 4096 values of each kernel, evenly taken: enough to see how far it moved, and next to free."""
-    kernels = [variable for variable in model.trainable_variables if len(variable.shape) > 1]
-    return [flat[:: max(1, len(flat) // 4096)] for flat in (to_host(kernel).ravel() for kernel in kernels)]
-
-
-def _update_ratio(before: Iterable[np.ndarray], after: Iterable[np.ndarray]) -> float | None:
-    """Median over kernels of the length of the step they made, relative to their own."""
-    ratios = [
-        float(np.linalg.norm(new - old) / size)
-        for old, new in zip(before, after, strict=False)
-        if (size := np.linalg.norm(old.astype("float64"))) > 0
-    ]
-    return float(np.median(ratios)) if ratios else None
 
 
 def _learning_rate(model: keras.Model) -> float | None:
