@@ -138,6 +138,30 @@ def test_slashes_and_capitals_of_keras_2(tmp_path):
     np.testing.assert_allclose(run(model, x)["P5"], run(theirs, x), rtol=1e-3, atol=1e-4)
 
 
+def test_an_earlier_model_of_ours_fills_a_new_one_or_its_backbone(tmp_path):
+    arguments = {"width": 2, "depth": 2, "backbone": "mobilenet_v2", "dropout": 0.1}
+    earlier = sg.models.unet((None, None, 1), 3, **arguments)
+    earlier.save(tmp_path / "model.keras")
+    later = sg.models.unet((None, None, 1), 3, **arguments)
+    loaded = sg.models.load_weights(later, tmp_path / "model.keras")
+    assert (loaded.format, loaded.tensors) == ("keras_archive", len(earlier.weights))
+    assert all(np.array_equal(a, b) for a, b in zip(earlier.get_weights(), later.get_weights(), strict=True))
+    other_classes = sg.models.unet((None, None, 1), 5, **arguments)
+    with pytest.raises(WeightsError, match='only="backbone"'):
+        sg.models.load_weights(other_classes, tmp_path / "model.keras")
+    sg.models.load_weights(other_classes, tmp_path / "model.keras", only="backbone")
+    ours, theirs = (model.get_layer("backbone").get_weights() for model in (other_classes, earlier))
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_damaged_archive_is_told(tmp_path):
+    sg.models.unet((None, None, 1), 3, width=2, depth=1).save(tmp_path / "model.keras")
+    whole = (tmp_path / "model.keras").read_bytes()
+    (tmp_path / "half.keras").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError):
+        sg.models.load_weights(sg.models.unet((None, None, 1), 3, width=2, depth=1), tmp_path / "half.keras")
+
+
 def test_another_network_s_file_is_refused_whole(tmp_path):
     keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="odd")]).save_weights(tmp_path / "odd.weights.h5")
     model = sg.models.deeplab_v3_plus((65, 65, 3), 2, backbone="mobilenet_v2")

@@ -112,9 +112,6 @@ def test_files_that_are_no_weights_are_told(tmp_path):
         sg.models.load_weights(_small(), tmp_path / "text.safetensors", format="torchvision")
     with pytest.raises(ArgumentError, match="Did you mean `torchvision`"):
         sg.models.load_weights(_small(), tmp_path / "text.safetensors", format="torch_vision")
-    _small().save(tmp_path / "model.keras")
-    with pytest.raises(ArgumentError, match="whole model"):
-        sg.models.load_weights(_small(), tmp_path / "model.keras")
 
 
 def _small() -> keras.Model:

@@ -63,7 +63,14 @@ def _first_layer(plan: Plan, channels: int) -> keras.layers.Layer | None:
     if plan.preprocessing == "backbone":
         from segnosis.models.backbones import preprocessing
 
-        return preprocessing(backbone(plan), channels, intensity=plan.intensity)
+        name = backbone(plan)
+        if name is None:
+            raise ArgumentError(
+                "`preprocessing: backbone` is for a model that has one.",
+                received={"model": plan.model, "model_arguments": plan.model_arguments},
+                cure="Name it, as in `model_arguments: {backbone: resnet50}`, or choose `preprocessing: scale`.",
+            )
+        return preprocessing(name, channels, intensity=plan.intensity)
     if plan.preprocessing == "standardize":
         return keras.layers.GroupNormalization(
             groups=1, center=False, scale=False, epsilon=1e-6, dtype="float32", name="standardize"

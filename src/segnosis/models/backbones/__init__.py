@@ -74,7 +74,8 @@ def pyramid(
         family = _family(backbone, output_stride)
         images = x = keras.Input(inputs.shape[1:], name="pixels")
         if preprocessing:
-            x = _layer(*family.scaling(backbone), channels=x.shape[-1])(x)
+            scale, offset = family.scaling(backbone)
+            x = _layer(scale, offset, x.shape[-1])(x)
         outputs = family.features(backbone, x, output_stride=output_stride)
     return keras.Model(images, {name: outputs[name] for name in wanted if name in outputs}, name="backbone")(inputs)
 

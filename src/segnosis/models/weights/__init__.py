@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 
 from segnosis.core import discovery
-from segnosis.core.errors import ArgumentError, DataError
+from segnosis.core.errors import DataError
 from segnosis.models.weights.mapping import Loaded, fill
 
 # Modules that are no format: what several of them share.
@@ -30,9 +30,10 @@ def load_weights(model: keras.Model, path: str | Path, *, format: str | None = N
     """Fill a model with the weights of a published file.
 
     Reads DeepLab's TensorFlow checkpoints (Xception-65, MobileNetV2), the community's Keras HDF5 files of the same,
-    files of keras.applications, and safetensors with torchvision's ResNet or a U-Net of segmentation_models.pytorch. A
-    file that was trained on colour images fits a model for grey or many channels: the first layer's weights are summed
-    over colours, or repeated and scaled, so that its response keeps its size; the result says so.
+    files of keras.applications, safetensors with torchvision's ResNet or a U-Net of segmentation_models.pytorch, and
+    models that Keras saved (`.keras`), as those of earlier runs. A file that was trained on colour images fits a model
+    for grey or many channels: the first layer's weights are summed over colours, or repeated and scaled, so that its
+    response keeps its size; the result says so.
 
     Args:
         model: Any model of Segnosis, or one that contains it.
@@ -87,10 +88,4 @@ def _refuse_pickle(path: Path) -> None:
             received={"problem": "a pickle"},
             cure="Where you trust it, convert it once with PyTorch: "
             "`safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')`.",
-        )
-    if path.suffix == ".keras":
-        raise ArgumentError(
-            "A `.keras` file is a whole model.",
-            received={"path": str(path)},
-            cure="Open it with `keras.models.load_model`, and take weights with `model.set_weights`.",
         )

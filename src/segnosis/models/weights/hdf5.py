@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import h5py
 import numpy as np
@@ -31,11 +32,11 @@ def names(path: Path) -> set[str]:
         return set()
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Every weight of the file, which holds a whole model (`.h5`) or weights alone (`.h5`, `.weights.h5`)."""
+def read(source: Path | IO[bytes]) -> dict[str, np.ndarray]:
+    """Every weight of a file, which holds a whole model (`.h5`) or weights alone (`.h5`, `.weights.h5`)."""
     found: dict[str, np.ndarray] = {}
     try:
-        with h5py.File(path) as file:
+        with h5py.File(source) as file:
             for name, weight in _weights(file):
                 if name in found:
                     raise KeyError(f"two layers are named {name.rsplit('/', 1)[0]!r}")
@@ -43,7 +44,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except (OSError, KeyError) as error:
         raise DataError(
             "A file of Keras weights is HDF5 with a named group per layer, as Keras 2 and Keras 3 since 3.6 write it.",
-            file=path,
+            file=source.name,
             received={"problem": str(error)},
             cure="Get the file again, or load it into its own model once and save that with `model.save_weights`.",
         ) from error

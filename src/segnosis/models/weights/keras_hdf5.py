@@ -24,8 +24,13 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """`{"stem_conv/0": array, …}`."""
+    return plainly_named(hdf5.read(path))
+
+
+def plainly_named(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same tensors, their layers named as Keras 3 names them."""
     found = {}
-    for name, tensor in hdf5.read(path).items():
+    for name, tensor in tensors.items():
         layer, index = name.rsplit("/", 1)
         found[f"{_plain(layer)}/{index}"] = tensor
     return found
