@@ -135,7 +135,7 @@ def _train(
 
     pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]))
     if plan.model_arguments.get("deep_supervision"):
-        pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 4))
+        pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 5 if build.backbone(plan) else 4))
     fitted = fit(
         plan, parts[0], parts[1], folder, listener=listener, resume=resume, started=started, pixels_after=pixels
     )
