@@ -111,7 +111,28 @@ def test_photometric_means_the_same_for_every_range_of_values(name: str) -> None
     np.testing.assert_allclose(first * 3000 - 1000, second, atol=3.0)  # of 3000: float32 rounding
 
 
-@pytest.mark.parametrize("name", kinds(Mixing))
+@pytest.mark.parametrize("name", [name for name in kinds(Mixing) if make(name).soft])
+def test_soft_mixing_gives_pixel_and_truth_the_same_shares(name: str) -> None:
+    """A class's pixels hold its own number, so the mixed pixel is what the mixed truth says, whatever the shares."""
+    rng, changed = np.random.default_rng(0), False
+    ids = rng.integers(0, 4, (3, 12, 9))
+    x, y = (10.0 + ids[..., None]).astype(np.float32), np.eye(4, dtype=np.float32)[ids]
+    y[1, :4] = 0  # ignored
+    before = x.copy(), y.copy()
+    for seed in range(5):
+        mixed_x, mixed_y = make(name).mix(np.random.default_rng(seed), x, y)
+        known = mixed_y.any(axis=-1)
+        np.testing.assert_allclose(mixed_y.sum(axis=-1)[known], 1.0, atol=1e-6)
+        np.testing.assert_allclose(mixed_x[known][:, 0], mixed_y[known] @ (10.0 + np.arange(4)), atol=1e-4)
+        assert not known[1, :4].any()
+        assert mixed_x.dtype == mixed_y.dtype == np.float32
+        changed |= bool(((mixed_y > 0) & (mixed_y < 1)).any())
+    assert changed
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(y, before[1])
+
+
+@pytest.mark.parametrize("name", [name for name in kinds(Mixing) if not make(name).soft])
 def test_mixing_keeps_image_and_mask_together(name: str) -> None:
     number = np.arange(3)[:, None, None]
     image, mask = grid((12, 9), np.float32)
@@ -138,6 +159,7 @@ def test_same_random_state_gives_the_same_bits_and_another_does_not(name: str) -
         transform, rng = make(name), np.random.default_rng(seed)
         if isinstance(transform, Mixing):
             x, y = np.stack([image, image[::-1]]).astype(np.float32), np.stack([mask, mask[::-1]])
+            y = np.eye(8, dtype=np.float32)[y % 8] if transform.soft else y
             return transform.mix(rng, x, y)
         return apply([transform], image[..., :3], mask, rng)
 

@@ -15,7 +15,7 @@ from segnosis.core.sample import Sample
 from segnosis.data.batches import Batches
 from segnosis.data.feed import feed
 from segnosis.data.sample_cache import SampleCache
-from segnosis.data.transforms import Crop, Cutmix, Resize, Rotate
+from segnosis.data.transforms import Crop, Cutmix, Mixup, Resize, Rotate
 
 
 class Pictures:
@@ -286,6 +286,21 @@ def test_batches_are_mixed_after_all_else() -> None:
     assert any(len(np.unique(mask)) == 2 for _, y in everything(batches) for mask in y)
     for x, y in everything(batches):
         np.testing.assert_array_equal(x[..., 0], y)
+
+
+def test_soft_truth_is_one_hot_and_ignored_pixels_are_no_class() -> None:
+    batches = make(augment=[Mixup(0.4), Cutmix()], batch_size=5, size=40)
+    assert_same(everything(batches), everything(make(augment=[Mixup(0.4), Cutmix()], batch_size=5, size=40, workers=2)))
+    seen = 0
+    for x, y in everything(batches):
+        assert (y.shape, y.dtype) == ((5, 40, 40, batches.num_classes), np.float32)
+        known = y.any(axis=-1)
+        assert (~known).any()
+        np.testing.assert_allclose(y.sum(axis=-1)[known], 1.0, atol=1e-6)
+        np.testing.assert_allclose(x[..., 0][known], (y @ np.arange(batches.num_classes))[known], atol=1e-3)
+        seen += int(((y > 0) & (y < 1)).any(axis=(1, 2, 3)).sum())
+    assert seen > 0
+    assert make(augment=[Mixup(probability=0.0)], size=40)[0][1].ndim == 4  # all batches of a feed are of one kind
 
 
 def test_time_spent_waiting_is_told() -> None:

@@ -80,7 +80,8 @@ class Batches:
             }
             transforms = (fitted[fit], *transforms)
         self.transforms = transforms
-        self.mixings = [t for t in transforms if isinstance(t, Mixing)]
+        # Those that make the truth soft come last: the others take class ids.
+        self.mixings = sorted((t for t in transforms if isinstance(t, Mixing)), key=lambda t: t.soft)
         self.seeks_foreground = any(isinstance(t, Crop) and t.foreground_share > 0 for t in transforms)
         self.fill, self.on_error = fill, on_error
 
@@ -208,6 +209,8 @@ class Batches:
         for k, (index, turn) in enumerate(draws.tolist()):
             self._fill(x[k], y[k], index, self._rng(epoch, turn, index))
         for number, mixing in enumerate(self.mixings):
+            if mixing.soft and y.ndim == 3:
+                y = one_hot(y, self.num_classes)
             rng = self._rng(epoch, step, number, 1)  # four numbers: never the stream of a sample
             if rng.random() < mixing.probability:
                 x, y = mixing.mix(rng, x, y)
@@ -285,6 +288,16 @@ class Batches:
             points = tuple(np.stack([columns, rows], axis=1) + 0.5 for rows, columns in rows_columns)
             self._points[index] = points
         return points
+
+
+def one_hot(y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Class ids `(batch, height, width)` as float32 `(…, classes)`; what is no class is 0 everywhere.
+
+    Example:
+        >>> one_hot(np.array([[[1, 255]]]), 2).tolist()
+        [[[[0.0, 1.0], [0.0, 0.0]]]]
+    """
+    return (y[..., None] == np.arange(num_classes, dtype=y.dtype)).astype(np.float32)
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -61,7 +61,8 @@ def feed(
 
     Returns:
         A `Batches` that is a `PyDataset` too: x float32 `(batch, height, width, channels)` in the values of the files,
-        y int32 `(batch, height, width)` class ids, with `ignore_class` where there is nothing to learn.
+        y int32 `(batch, height, width)` class ids, with `ignore_class` where there is nothing to learn; with `Mixup`
+        among the transforms one-hot float32 `(batch, height, width, classes)`, 0 everywhere there.
 
     Example:
         >>> import numpy as np

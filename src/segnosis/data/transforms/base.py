@@ -127,16 +127,21 @@ class Photometric(Transform):
 
 @dataclass(frozen=True)
 class Mixing(Transform):
-    """Mixes the samples of a batch; runs last, with `probability` per batch."""
+    """Mixes the samples of a batch; runs last, with `probability` per batch.
+
+    A subclass that says `soft = True` is handed the truth as one-hot `(batch, height, width, classes)` float32, zero in
+    every class where a pixel is ignored, and makes shares of classes of it.
+    """
+
+    soft: ClassVar[bool] = False
 
     def mix(self, rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The mixed batch: x `(batch, height, width, channels)` float32, y `(batch, height, width)` int32."""
+        """The mixed batch: x `(batch, height, width, channels)` float32, y `(batch, height, width)` int32, or soft."""
         raise NotImplementedError
 
 
 def about(centre: tuple[float, float], linear: np.ndarray) -> np.ndarray:
     """Homography that applies the `(2, 2)` matrix `linear` with `centre` `(x, y)` left where it is."""
-    matrix = np.eye(3)
-    matrix[:2, :2] = linear
-    matrix[:2, 2] = np.asarray(centre) - linear @ np.asarray(centre)
-    return matrix
+    (a, b), (c, d) = linear.tolist()
+    x, y = centre
+    return np.array([[a, b, x - a * x - b * y], [c, d, y - c * x - d * y], [0.0, 0.0, 1.0]])
