@@ -61,8 +61,7 @@ def sample(
     region, shrink = _shrink(image[box], scale)
     look = _Look(where.size, inverse, points, to_box)
     look_image = look if region.shape == image[box].shape else _Look(where.size, inverse, points, shrink @ to_box)
-    # Up to the edge of the image its edge pixel is repeated: blending it with the fill would falsify its outer half.
-    moved = look_image.at(region, border=cv2.BORDER_REFLECT if fill == "reflect" else cv2.BORDER_REPLICATE)
+    moved = look_image.at(region, mirrored=fill == "reflect")
     moved_mask = None if mask is None else look.at_nearest(mask[box], outside)
     if not inside and fill != "reflect":
         if mask is None or moved_mask is None or (mask == outside).any():
@@ -132,9 +131,21 @@ class _Look:
         self.map = None if points is None else project(to_centres, points)
         self.matrix = None if inverse is None else to_centres @ inverse @ _shift(0.5, 0.5)
 
-    def at(self, array: np.ndarray, *, border: int, flag: int = cv2.INTER_LINEAR, value: float = 0) -> np.ndarray:
-        """What is seen of `array` `(height, width, channels)`; OpenCV's borders know four channels at a time."""
-        parts = [self._at(array[..., k : k + 4], border, flag, value) for k in range(0, array.shape[2], 4)]
+    def at(self, array: np.ndarray, *, mirrored: bool) -> np.ndarray:
+        """What is seen of `array` `(height, width, channels)`, by linear interpolation.
+
+        Up to the edge of the image its edge pixel is repeated: blending it with the fill would falsify its outer half.
+        Farther out the values mean nothing, unless `mirrored`.
+        """
+        parts = []
+        for k in range(0, array.shape[2], 4):  # OpenCV's borders know four channels at a time
+            part = array[..., k : k + 4]
+            if mirrored:
+                parts.append(self._at(np.ascontiguousarray(part), 0, cv2.BORDER_REFLECT, cv2.INTER_LINEAR, 0))
+                continue
+            # A frame of one repeated pixel, nothing behind it: 0.6 of the time of OpenCV's repeating border.
+            framed = cv2.copyMakeBorder(part, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+            parts.append(self._at(framed, 1, cv2.BORDER_CONSTANT, cv2.INTER_LINEAR, 0))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def at_nearest(self, mask: np.ndarray, outside: int) -> np.ndarray:
@@ -142,18 +153,19 @@ class _Look:
         if max(mask.shape) > _OPENCV_LIMIT:
             return self._gather(mask, outside)
         # OpenCV does not warp int32; float32 holds every class id below 2²⁴ exactly, and nearest does no arithmetic.
-        source = mask if mask.dtype == np.uint8 else mask.astype(np.float32)
-        seen = self.at(source[..., None], border=cv2.BORDER_CONSTANT, flag=cv2.INTER_NEAREST, value=outside)
+        source = np.ascontiguousarray(mask if mask.dtype == np.uint8 else mask.astype(np.float32))
+        seen = self._at(source, 0, cv2.BORDER_CONSTANT, cv2.INTER_NEAREST, outside)
         return seen[..., 0].astype(mask.dtype, copy=False)
 
-    def _at(self, part: np.ndarray, border: int, flag: int, value: float) -> np.ndarray:
+    def _at(self, part: np.ndarray, frame: int, border: int, flag: int, value: float) -> np.ndarray:
+        """What is seen of an array that lies within a frame of so many pixels."""
         height, width = self.size
         how: dict[str, Any] = {"borderMode": border, "borderValue": (value,) * 4}
-        part = np.ascontiguousarray(part)
         if self.map is not None:
-            seen = cv2.remap(part, self.map, None, flag, **how)  # type: ignore[call-overload]  # one map of (x, y) is all
+            where = self.map + np.float32(frame) if frame else self.map
+            seen = cv2.remap(part, where, None, flag, **how)  # type: ignore[call-overload]  # one map of (x, y) is all
         else:
-            matrix = np.asarray(self.matrix)
+            matrix = _shift(frame, frame) @ np.asarray(self.matrix)
             warp, matrix = (cv2.warpAffine, matrix[:2]) if is_affine(matrix) else (cv2.warpPerspective, matrix)
             seen = warp(part, matrix, (width, height), flags=flag | cv2.WARP_INVERSE_MAP, **how)
         return seen.reshape(height, width, -1)
@@ -199,6 +211,9 @@ def _corners(size: Size) -> np.ndarray:
 
 def _scale(where: CoordinateMap) -> tuple[float, float]:
     """Output pixels per source pixel along source `(x, y)`, in the middle of the picture."""
+    if is_affine(where.forward):
+        (a, b), (c, d) = where.forward[:2, :2].tolist()
+        return math.hypot(a, c), math.hypot(b, d)
     height, width = where.size
     middle = project(invert(where.forward), np.array([[width / 2, height / 2]]))[0]
     near = project(where.forward, middle + np.array([[0, 0], [1, 0], [0, 1]]))
