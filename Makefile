@@ -1,11 +1,11 @@
-# The only commands: demo · test · check · docs · golden · bench
+# The only commands: demo · test · check · docs · golden · bench · fuzz
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test check docs golden bench clean
+.PHONY: demo test check docs golden bench fuzz clean
 
 demo: $(VENV)/.demo
 	$(BIN)/segnosis demo --out runs/demo
@@ -30,6 +30,9 @@ golden: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt --constraint constraints.txt
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.readers_fuzz --trials 100000
 
 # A virtual environment is made once, and again when what it is made from changes.
 $(VENV)/bin/python:

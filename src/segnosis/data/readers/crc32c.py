@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 
@@ -12,7 +14,7 @@ def crc32c(data: bytes) -> int:
         >>> hex(crc32c(b"123456789"))
         '0xe3069283'
     """
-    lanes = 1 << max(0, len(data).bit_length() // 2 - 2)
+    lanes = 1 << max(0, len(data).bit_length() - 8)
     width = -(-len(data) // lanes)
     # Zeros in front change nothing of a checksum that starts from 0; the usual start is added at the end.
     block = np.zeros(lanes * width, np.uint8)
@@ -21,10 +23,8 @@ def crc32c(data: bytes) -> int:
     parts = np.zeros(lanes, np.uint32)
     for column in columns:
         parts = _TABLE[(parts ^ column) & 255] ^ parts >> 8
-    step = _power(width)
     while len(parts) > 1:
-        parts = _times(step, parts[::2]) ^ parts[1::2]
-        step = _square(step)
+        parts, width = _times(_power(width), parts[::2]) ^ parts[1::2], 2 * width
     start = _times(_power(len(data)), np.array([0xFFFFFFFF], np.uint32))
     return int(parts[0] ^ start[0]) ^ 0xFFFFFFFF
 
@@ -48,17 +48,14 @@ def _times(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _square(matrix: np.ndarray) -> np.ndarray:
-    return _times(matrix, matrix)
-
-
+@lru_cache(maxsize=256)
 def _power(count: int) -> np.ndarray:
     """The matrix that feeds `count` zero bytes to a checksum."""
     bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
     result, step = bits, _TABLE[bits & 255] ^ bits >> 8
     while count:
         result = _times(step, result) if count & 1 else result
-        step, count = _square(step), count >> 1
+        step, count = _times(step, step), count >> 1
     return result
 
 

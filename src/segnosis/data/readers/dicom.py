@@ -93,7 +93,7 @@ def read_mask(root: Path, entry: Entry, k: int | None = None) -> np.ndarray:
 
 def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
     """Channels from the header; values are float32."""
-    return int(_load(root / entry.image_file, _PIXELS[:9]).get("SamplesPerPixel", 1) or 1), "float32"
+    return _number(_load(root / entry.image_file, _PIXELS[:9]), "SamplesPerPixel", 1), "float32"
 
 
 def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
@@ -176,7 +176,7 @@ def _find(folder: Folder) -> list[_Drawn]:
             continue
         if str(head.get("SOPClassUID", "")) == _SEGMENTATION:
             segmentations.append(path)
-        elif int(head.get("NumberOfFrames", 1) or 1) == 1 and head.get("SOPInstanceUID"):
+        elif _number(head, "NumberOfFrames", 1) == 1 and head.get("SOPInstanceUID"):
             pictures[str(head.SOPInstanceUID)] = path, head
     numbers = {
         uid: str(n) for n, uid in enumerate(sorted({str(h.get("SeriesInstanceUID")) for _, h in pictures.values()}))
@@ -201,7 +201,7 @@ def _find(folder: Folder) -> list[_Drawn]:
                     cure="Keep one segmentation a series, or put them into folders of their own.",
                 )  # fmt: skip
             patient = str(head.get("PatientID") or "")
-            id = f"{patient or 'series'}_{numbers[name]}_{int(head.get('InstanceNumber') or 0):04d}"
+            id = f"{patient or 'series'}_{numbers[name]}_{_number(head, 'InstanceNumber', 0):04d}"
             found.append((image, path, patient, id, tuple(drawn.get(uid, ()))))
     folder.memo["dicom"], folder.memo["dicom labels"] = found, tuple(labels)
     return found
@@ -245,12 +245,20 @@ def _decoded(path: Path, data: Any) -> np.ndarray:
     from segnosis.data.readers.images import check_bytes
 
     try:
-        parts = [int(data.get(name, 1) or 1) for name in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
+        parts = [_number(data, name, 1) for name in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
         check_bytes(float(np.prod(parts, dtype=np.float64)) * int(data.BitsAllocated) / 8, path.stat().st_size)
         pixels: np.ndarray = data.pixel_array
     except Exception as error:  # pydicom and its decoders raise whatever a damaged file leads to
         raise _broken(path, error) from error
     return pixels
+
+
+def _number(data: Any, name: str, default: int) -> int:
+    """A whole number of a header, or the default where it is missing or none."""
+    try:
+        return int(data.get(name, default) or default)
+    except (ValueError, TypeError, OverflowError):
+        return default
 
 
 def _load(path: Path, tags: tuple[str, ...] | None) -> Any:

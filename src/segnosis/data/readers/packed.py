@@ -81,8 +81,13 @@ def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
 def stored_spec(root: Path) -> DatasetSpec:
     """What the packed data set is."""
     try:
-        return DatasetSpec.from_json(_told(root)["spec"])
-    except (TypeError, ValueError, AttributeError) as error:
+        spec = DatasetSpec.from_json(_told(root)["spec"])
+        named = all(isinstance(name, str) for name in spec.class_names) and spec.class_names
+        numbers = isinstance(spec.channels, int) and isinstance(spec.ignore_class, int | None)
+        if not named or not numbers or spec.dtype not in _DTYPES or not set(spec.values) <= set(range(256)):
+            raise ValueError("`spec` is not what a data set can be")
+        return spec
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
         raise json_records.broken(root / MARK, error) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,17 @@ def _record(path: Path, start: int, length: int) -> dict[str, protobuf.Value]:
 
 def _features(path: Path, entry: Entry) -> dict[str, protobuf.Value]:
     start, length, *_ = entry.key.split(":")
-    return _record(path, int(start), int(length))
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise _broken(path, int(start), error) from error
+    return _last_records(path, changed, int(start), int(length))
+
+
+@lru_cache(maxsize=8)
+def _last_records(path: Path, changed: int, start: int, length: int) -> dict[str, protobuf.Value]:
+    """Image, mask and header of a sample are asked for one after the other."""
+    return _record(path, start, length)
 
 
 def _array(path: Path, entry: Entry, role: int, like: tuple[int, int] | None) -> np.ndarray:
