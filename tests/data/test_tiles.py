@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from segnosis.data.tiles import predict_tiled, tile_positions
+from segnosis.data.tiles import predict_rows, predict_tiled, tile_positions
 
 
 def context(batch: np.ndarray) -> np.ndarray:
@@ -97,3 +97,21 @@ def test_bad_arguments_are_named(settings: dict[str, object], says: str) -> None
 def test_a_model_that_changes_the_size_is_named() -> None:
     with pytest.raises(ValueError, match=r"prediction=\(1, 4, 4, 1\)"):
         predict_tiled(lambda x: x[:, ::2, ::2], np.zeros((8, 8, 1)), window=8)
+
+
+def test_rows_are_given_as_soon_as_they_are_final() -> None:
+    image = np.random.default_rng(0).normal(size=(300, 50, 1)).astype(np.float32)
+    lowest = 0
+
+    def read(top: int, left: int, height: int, width: int) -> np.ndarray:
+        nonlocal lowest
+        lowest = max(lowest, top + height)
+        return image[top : top + height, left : left + width]
+
+    done = 0
+    for top, rows in predict_rows(lambda x: 2 * x, read, (300, 50), window=16, overlap=0.5, batch_size=2):
+        assert top == done
+        np.testing.assert_allclose(rows, 2 * image[top : top + len(rows)], atol=1e-5)
+        done += len(rows)
+        assert lowest - done <= 16 + 8, "no more is read than the windows that see the next row"
+    assert done == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -10,6 +11,8 @@ import numpy as np
 from segnosis.core.errors import ArgumentError, did_you_mean
 
 Blend = Literal["gaussian", "constant"]
+_ROWS = 128
+"""Most rows that are given at once."""
 
 
 def predict_tiled(
@@ -94,10 +97,11 @@ def predict_rows(
         _total(side, sorted({place[axis] for place in places}), weight.sum(axis=1 - axis) / np.sqrt(weight.sum()))
         for axis, side in enumerate(whole)
     ]
+    batches = _batches(places, batch_size)
+    depth = max(batch[-1][0] - batch[0][0] for batch in batches) + window[0]
     total: np.ndarray | None = None
     top = 0
-    for first in range(0, len(places), batch_size):
-        batch = places[first : first + batch_size]
+    for number, batch in enumerate(batches):
         tiles = np.stack([_window(read, place, size, window) for place in batch])
         predicted = np.asarray(predict_fn(tiles))
         if predicted.ndim != 4 or predicted.shape[:3] != (len(batch), *window):
@@ -106,19 +110,29 @@ def predict_rows(
                 received={"windows": tiles.shape, "prediction": predicted.shape},
                 cure="Give a window that the model does not change in size, such as a multiple of 32.",
             )
-        total = np.zeros((0, whole[1], predicted.shape[3]), np.float32) if total is None else total
-        missing = batch[-1][0] + window[0] - top - len(total)
-        if missing > 0:
-            total = np.concatenate([total, np.zeros((missing, *total.shape[1:]), np.float32)])
+        if total is None:
+            total = np.zeros((depth, whole[1], predicted.shape[3]), np.float32)
         for (row, column), values in zip(batch, predicted, strict=True):
             total[row - top : row - top + window[0], column : column + window[1]] += weight[..., None] * values
-        final = places[first + batch_size][0] if first + batch_size < len(places) else whole[0]
+        final = batches[number + 1][0][0] if number + 1 < len(batches) else whole[0]
+        for first in range(top, min(final, height), _ROWS):
+            last = min(first + _ROWS, final, height)
+            rows = total[first - top : last - top, :width] / share[0][first:last, None, None]
+            rows /= share[1][:width, None]
+            yield first, rows
         if final > top:
-            norm = share[0][top:final, None, None] * share[1][:, None]
-            done = total[: final - top] / norm
-            if top < height:
-                yield top, done[: height - top, :width]
-            total, top = total[final - top :].copy(), final
+            left = depth - (final - top)
+            for row in range(max(left, 0)):  # row by row: the buffer moves up without a second one beside it
+                total[row] = total[row + final - top]
+            total[max(left, 0) :] = 0
+            top = final
+
+
+def _batches(places: Sequence[tuple[int, int]], batch_size: int) -> list[Sequence[tuple[int, int]]]:
+    """Full batches in order; of a wide image only windows of one row share one, which halves the rows that are held."""
+    rows = [list(row) for _, row in itertools.groupby(places, key=lambda place: place[0])]
+    lines = rows if len(rows[0]) >= 8 * batch_size else [list(places)]
+    return [line[first : first + batch_size] for line in lines for first in range(0, len(line), batch_size)]
 
 
 def tile_positions(

@@ -14,7 +14,7 @@ from segnosis.core.errors import DataError
 
 _TILE = 512
 """Side of a tile of a written mask, pixels."""
-_CACHE = 256 << 20
+_CACHE = 128 << 20
 """Bytes of decoded tiles that are kept: neighbouring windows see the same ones."""
 
 

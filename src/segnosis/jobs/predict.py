@@ -70,7 +70,8 @@ def predict(
     """
     _check(scales, workers, precision)
     listener, output = listener or Listener(), Path(output)
-    runs = [one if isinstance(one, Run) else opened(one) for one in (run if _several(run) else [run])]
+    given = [run] if isinstance(run, str | Path | Run) else run
+    runs = [one if isinstance(one, Run) else opened(one) for one in given]
     start = spread(predict_one, workers=workers, engine=engine)
     settings = Settings(
         runs=tuple(str(one.out) for one in runs),
@@ -117,10 +118,6 @@ def _check(scales: Sequence[float], workers: int, precision: str | None) -> None
         raise ArgumentError(
             "`precision` is float32 or bfloat16.", received={"precision": precision}, cure="Leave it out."
         )
-
-
-def _several(run: object) -> bool:
-    return isinstance(run, Sequence) and not isinstance(run, str)
 
 
 def _same_classes(runs: Sequence[Run]) -> None:

@@ -122,7 +122,7 @@ def _whole(task: Task, file: Path, target: Path) -> np.ndarray:
     if target.suffix == ".png":
         _put(target, lambda path: path.write_bytes(_png(mask[0], colours)))
     elif entry.slices and hasattr(reader, "write_mask"):
-        _put(target, lambda path: reader.write_mask(path, mask, file))  # type: ignore[attr-defined]
+        _put(target, lambda path: reader.write_mask(path, mask, file))
     elif len(mask) == 1:
         _put(target, lambda path: write_tiff(path, mask, mask.shape[1:], colours))
     else:

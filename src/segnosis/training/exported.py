@@ -97,7 +97,7 @@ def compare(
 
     Batches of one and of three, and where the model takes any size an odd one, must work too.
     """
-    before, after = Predictor.planned(plan, model), Predictor.planned(plan, _Called(call))  # type: ignore[arg-type]
+    before, after = Predictor.planned(plan, model), Predictor.planned(plan, _Called(call))
     spec = dataset.spec
     counts = [np.zeros((spec.num_classes, spec.num_classes), np.int64) for _ in range(2)]
     images = pixels = changed = 0
@@ -128,7 +128,9 @@ def compare(
         )
     scores = [from_confusion(count, spec.class_names)["mean_iou"] for count in counts]
     times = _milliseconds(model, call, shown)
-    return Comparison(images, difference, changed / pixels, *scores, *times, before.window)
+    return Comparison(
+        images, difference, changed / pixels, scores[0], scores[1], times[0], times[1], window=before.window
+    )
 
 
 def facts(plan: Plan, spec: DatasetSpec) -> dict[str, str]:

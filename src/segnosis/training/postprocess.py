@@ -104,7 +104,11 @@ def choose(
     chosen: dict[int, Steps] = {}
     for index in range(1, dataset.spec.num_classes):
         best, score = Steps(), _dice(pairs, index, chosen, Steps())
-        options = [[{"threshold": value} for value in _THRESHOLDS], [{"largest": True}], [{"fill": True}]]
+        options: list[list[dict[str, Any]]] = [
+            [{"threshold": value} for value in _THRESHOLDS],
+            [{"largest": True}],
+            [{"fill": True}],
+        ]
         for changes in options:
             tried = [Steps(**{**asdict(best), **change}) for change in changes]
             scores = [_dice(pairs, index, chosen, steps) for steps in tried]

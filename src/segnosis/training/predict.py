@@ -170,7 +170,7 @@ class Ensemble:
         top = 0
         while top < size[0]:
             ready = min(map(len, waiting))
-            yield top, np.mean([rows[:ready] for rows in waiting], axis=0, dtype=np.float32)
+            yield top, np.asarray(np.mean([rows[:ready] for rows in waiting], axis=0, dtype=np.float32))
             top += ready
             waiting = [rows[ready:] for rows in waiting]
             if top < size[0]:
