@@ -53,6 +53,7 @@ def pages() -> dict[str, str]:
         made[f"reference/{family}.md"] = _family(family, package, intro)
     made["reference/readers.md"] = _readers()
     made["reference/fault-table.md"] = _fault_table()
+    made["reference/losses-metrics-measured.md"] = _losses_metrics()
     return {name: _MARK + text.rstrip("\n") + "\n" for name, text in made.items()}
 
 
@@ -176,6 +177,23 @@ def _fault_table() -> str:
         ]
         text += "\nWhat went wrong, in full (suspected findings in brackets):\n\n" if failed else ""
         text += _table(("Program", "Deserved", "Said"), failed) if failed else ""
+    return text
+
+
+def _losses_metrics() -> str:
+    """What `python -m benchmarks losses_metrics` stored."""
+    benchmarks = DOCS.parent / "benchmarks"
+    page = ast.get_docstring(ast.parse((benchmarks / "losses_metrics.py").read_text("utf-8"))) or ""
+    stored = json.loads((benchmarks / "results" / "losses_metrics.json").read_text("utf-8"))
+    versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
+    text = "# Losses and metrics, measured\n\n" + page.split("\n\n", 2)[2]
+    text += f"\n\n`{stored['command']}`, {stored['rounds']} rounds on {stored['machine']}: {versions}.\n"
+    for title, contenders in stored["tables"].items():
+        rows = [
+            (name, f"{row['seconds']:.3f}", f"{row['faster_than_best_peer']:.2f} ×", f"{row['megabytes']:.0f}")
+            for name, row in contenders.items()
+        ]
+        text += f"\n## {title}\n\n" + _table(("", "Seconds", "The best peer's time over this", "Peak MB"), rows)
     return text
 
 

@@ -318,12 +318,28 @@ def test_illegal_class_id_is_never_silent(unit):
         ({"class_weights": [1.0, 2.0]}, "class_weights"),
         ({"ignore_class": 1}, "ignore_class"),
         ({"ignore_class": 25.5}, "ignore_class"),
+        ({"ignore_class": "void"}, "ignore_class"),
+        ({"class_weights": [1.0, float("nan"), 1.0]}, "class_weights"),
+        ({"class_weights": [1.0, "two", 1.0]}, "class_weights"),
+        ({"class_weights": 2.0}, "class_weights"),
     ],
 )
 def test_wrong_arguments(unit, arguments, name):
     ids, logits = batch(ignore=False)
     with pytest.raises(ArgumentError, match=rf"`{name}`.*Received: {name}=.+\. [A-Z].+\."):
         loss_class(unit)(**arguments)(ids, logits)
+
+
+@every_loss
+def test_every_parameter_refuses_what_it_cannot_be(unit):
+    for name, parameter in inspect.signature(loss_class(unit).__init__).parameters.items():
+        if isinstance(parameter.default, str):  # a name is misspelt: the right one is suggested
+            with pytest.raises(ArgumentError, match=rf"`{name}` .*Did you mean `{parameter.default}`\?"):
+                loss_class(unit)(**{name: parameter.default[:-1] + "x"})
+        elif isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool):
+            for wrong in (-1.5, float("nan"), "much", None):
+                with pytest.raises(ArgumentError, match=rf"`{name}` .*Received: {name}=.+\. [A-Z].+\."):
+                    loss_class(unit)(**{name: wrong})
 
 
 @every_loss

@@ -37,7 +37,7 @@ def metric_class(unit: str) -> type[SegmentationMetric]:
 
 def make(unit: str, **args) -> SegmentationMetric:
     needs_class = "class_id" in inspect.signature(metric_class(unit).__init__).parameters
-    return metric_class(unit)(CLASSES, **({"class_id": 2} if needs_class else {}), **{"ignore_class": IGNORE, **args})
+    return metric_class(unit)(CLASSES, **{**({"class_id": 2} if needs_class else {}), "ignore_class": IGNORE, **args})
 
 
 def variants(unit: str) -> list[dict]:
@@ -277,13 +277,25 @@ def test_illegal_class_id_is_never_silent(unit):
     [
         ({"num_classes": -3}, "num_classes"),
         ({"num_classes": 2.5}, "num_classes"),
+        ({"num_classes": None}, "num_classes"),
+        ({"num_classes": "four"}, "num_classes"),
         ({"ignore_class": 1}, "ignore_class"),
+        ({"ignore_class": 255.5}, "ignore_class"),
+        ({"ignore_class": "void"}, "ignore_class"),
     ],
 )
 def test_wrong_arguments(unit, arguments, name):
     more = {"class_id": 1} if "class_id" in inspect.signature(metric_class(unit).__init__).parameters else {}
     with pytest.raises(ArgumentError, match=rf"`{name}`.*Received: {name}=.+\. [A-Z].+\."):
         metric_class(unit)(**{"num_classes": 3, **more, **arguments})
+
+
+@every_metric
+def test_every_parameter_refuses_what_it_cannot_be(unit):
+    for name in set(inspect.signature(metric_class(unit).__init__).parameters) & set(VARIANTS) - {"include_background"}:
+        for wrong in (-1.5, float("nan"), "much", (0.0, 1.0)):
+            with pytest.raises(ArgumentError, match=rf"`{name}` .*Received: {name}=.+\. [A-Z].+\."):
+                make(unit, **{name: wrong})
 
 
 @every_metric

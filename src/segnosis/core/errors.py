@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -94,6 +95,26 @@ def _again(kind: type[SegnosisError], args: tuple[object, ...], state: dict[str,
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a real number, numpy's among them, and neither a truth value nor NaN.
+
+    Example:
+        >>> [is_number(value) for value in (1, 0.5, True, "1", None, float("nan"))]
+        [True, True, False, False, False, False]
+    """
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value
+
+
+def is_whole(value: object) -> bool:
+    """Whether `value` is a whole number, 3.0 too.
+
+    Example:
+        >>> [is_whole(value) for value in (3, 3.0, 2.5, True, "3", None, float("inf"))]
+        [True, True, False, False, False, False, False]
+    """
+    return is_number(value) and float(value).is_integer()  # type: ignore[arg-type]
 
 
 def _show(value: object) -> str:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from segnosis.core.errors import ArgumentError, did_you_mean
+from segnosis.core.errors import ArgumentError, did_you_mean, is_number, is_whole
 from segnosis.losses.pixels import Pixels, Tensor
 
 
@@ -36,15 +36,16 @@ class SegmentationLoss(keras.losses.Loss):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        if ignore_class is not None and (isinstance(ignore_class, bool) or int(ignore_class) != ignore_class):
+        if ignore_class is not None and not is_whole(ignore_class):
             raise ArgumentError(
                 "`ignore_class` is one whole number, the value of ignored pixels in the mask.",
                 received={"ignore_class": ignore_class},
                 cure="Pass ignore_class=255, or None when every pixel is a class.",
             )
         if class_weights is not None:
-            weights = np.asarray(class_weights, dtype="float64")
-            if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+            weights = list(class_weights) if np.ndim(class_weights) == 1 else []
+            legal = all(is_number(weight) and 0 <= weight < float("inf") for weight in weights)
+            if not (legal and any(weights)):
                 raise ArgumentError(
                     "`class_weights` holds one finite number ≥ 0 per class, not all of them 0.",
                     received={"class_weights": class_weights},
@@ -108,7 +109,7 @@ def check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
 
 def check_range(argument: str, value: float, low: float, high: float = float("inf")) -> None:
     """Raise unless `low <= value <= high`."""
-    if not low <= value <= high:
+    if not (is_number(value) and low <= value <= high):
         bounds = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
         raise ArgumentError(
             f"`{argument}` is {bounds}.", received={argument: value}, cure="Choose a value in that range."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_whole
 from segnosis.losses.base import SegmentationLoss
 from segnosis.losses.pixels import Pixels, Tensor
 
@@ -55,7 +55,7 @@ class Boundary(SegmentationLoss):
         name: str | None = None,
     ) -> None:
         super().__init__(ignore_class=ignore_class, class_weights=class_weights, from_logits=from_logits, name=name)
-        if isinstance(radius, bool) or int(radius) != radius or radius < 1:
+        if not (is_whole(radius) and radius >= 1):
             raise ArgumentError(
                 "`radius` is a whole number of pixels, at least 1.", received={"radius": radius}, cure="Pass radius=8."
             )

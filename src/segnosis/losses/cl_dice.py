@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_whole
 from segnosis.losses.pixels import Pixels, Tensor
 from segnosis.losses.region import TINY, RegionLoss, quotient
 
@@ -63,7 +63,7 @@ class ClDice(RegionLoss):
             from_logits=from_logits,
             name=name,
         )
-        if isinstance(iterations, bool) or int(iterations) != iterations or iterations < 1:
+        if not (is_whole(iterations) and iterations >= 1):
             raise ArgumentError(
                 "`iterations` is a whole number of erosions, at least 1.",
                 received={"iterations": iterations},

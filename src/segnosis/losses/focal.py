@@ -54,7 +54,7 @@ class Focal(CrossEntropy):
             from_logits=from_logits,
             name=name,
         )
-        if gamma:  # between 0 and 1 the gradient is infinite where the prediction is perfect
+        if gamma != 0:  # between 0 and 1 the gradient is infinite where the prediction is perfect
             check_range("gamma", gamma, 1.0)
         self.gamma = gamma
 

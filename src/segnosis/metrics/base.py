@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_whole
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
@@ -35,11 +35,17 @@ class SegmentationMetric(keras.metrics.Metric):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name or type(self).__module__.rpartition(".")[2])
-        if isinstance(num_classes, bool) or int(num_classes) != num_classes or num_classes < 2:
+        if not (is_whole(num_classes) and num_classes >= 2):
             raise ArgumentError(
                 "`num_classes` counts the classes, background included, so it is a whole number from 2 on.",
                 received={"num_classes": num_classes},
                 cure="Pass 2 for foreground against background.",
+            )
+        if ignore_class is not None and not is_whole(ignore_class):
+            raise ArgumentError(
+                "`ignore_class` is one whole number, the value of ignored pixels in the mask.",
+                received={"ignore_class": ignore_class},
+                cure="Pass ignore_class=255, or None when every pixel is a class.",
             )
         if ignore_class is not None and 0 <= ignore_class < num_classes:
             raise ArgumentError(

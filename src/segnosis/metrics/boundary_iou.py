@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_number, is_whole
 from segnosis.metrics.base import Tensor
 from segnosis.metrics.confusion import ConfusionMetric, count_pairs
 
@@ -57,7 +57,7 @@ class BoundaryIoU(ConfusionMetric):
             from_logits=from_logits,
             name=name,
         )
-        if not width > 0 or (width >= 1 and int(width) != width):
+        if not (is_number(width) and width > 0 and (width < 1 or is_whole(width))):
             raise ArgumentError(
                 "`width` is a whole number of pixels, or a share of the image diagonal between 0 and 1.",
                 received={"width": width},

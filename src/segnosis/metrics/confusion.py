@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_whole
 from segnosis.metrics.base import SegmentationMetric, Tensor
 
 # JAX has no int64 unless asked, so a count is two int32 words. The low one keeps 24 bits: replicas can be summed
@@ -45,10 +45,12 @@ def count_pairs(
         framed = _count_framed(true, pred, counts, side, ignore_class, groups)
     else:
         pieces = _pieces(true.shape)
-        parts = [None if ids is None else ops.reshape(ids, (pieces, -1)) for ids in (true, pred, counts)]
+        true_of, pred_of = ops.reshape(true, (pieces, -1)), ops.reshape(pred, (pieces, -1))
+        counts_of = None if counts is None else ops.reshape(counts, (pieces, -1))
 
         def with_piece(piece: int | Tensor, sums: Tensor) -> Tensor:
-            return sums + _count_framed(*(p if p is None else p[piece] for p in parts), side, ignore_class)
+            here = None if counts_of is None else counts_of[piece]
+            return sums + _count_framed(true_of[piece], pred_of[piece], here, side, ignore_class)
 
         framed = ops.fori_loop(0, pieces, with_piece, ops.zeros((side * side + 1,), dtype="int32"))
     framed = ops.reshape(framed, (groups, side * side + 1))
@@ -83,9 +85,10 @@ def _pieces(shape: tuple[int | None, ...]) -> int:
 
     On JAX a batch may be spread over devices, and is better not cut.
     """
-    if keras.backend.backend() == "jax" or None in shape:
+    known = [size for size in shape if size is not None]
+    if keras.backend.backend() == "jax" or len(known) < len(shape):
         return 1
-    size, pieces = math.prod(shape), 1
+    size, pieces = math.prod(known), 1
     while size // pieces > _PIECE and size % (2 * pieces) == 0:
         pieces *= 2
     return pieces
@@ -282,7 +285,7 @@ class OneClassMetric(ConfusionMetric):
     ) -> None:
         name = name or f"{type(self).__name__.lower()}_{class_id}"
         super().__init__(num_classes, ignore_class=ignore_class, from_logits=from_logits, name=name)
-        if isinstance(class_id, bool) or class_id not in range(num_classes):
+        if not (is_whole(class_id) and 0 <= class_id < num_classes):
             raise ArgumentError(
                 f"`class_id` is one of the classes 0…{num_classes - 1}.",
                 received={"class_id": class_id, "num_classes": num_classes},

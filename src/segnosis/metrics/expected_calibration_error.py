@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_whole
 from segnosis.metrics.base import SegmentationMetric, Tensor
 from segnosis.metrics.confusion import ExactCounts, count
 
@@ -65,7 +65,7 @@ class ExpectedCalibrationError(SegmentationMetric):
             from_logits=from_logits,
             name=name,
         )
-        if isinstance(bins, bool) or int(bins) != bins or bins < 1:
+        if not (is_whole(bins) and bins >= 1):
             raise ArgumentError(
                 "`bins` is a whole number, at least 1.", received={"bins": bins}, cure="Pass bins=15, the usual number."
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_number
 from segnosis.metrics.surface import SurfaceMetric, surface_distances
 
 
@@ -57,7 +57,7 @@ class NormalizedSurfaceDistance(SurfaceMetric):
             from_logits=from_logits,
             name=name,
         )
-        if not tolerance >= 0:
+        if not (is_number(tolerance) and tolerance >= 0):
             raise ArgumentError(
                 "`tolerance` is a distance in millimetres, at least 0.",
                 received={"tolerance": tolerance},

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from scipy import ndimage
 
-from segnosis.core.errors import ArgumentError
+from segnosis.core.errors import ArgumentError, is_number
 from segnosis.metrics.base import SegmentationMetric, Tensor
 
 
@@ -135,10 +135,10 @@ class SurfaceMetric(SegmentationMetric):
 
 
 def _check_spacing(spacing: Sequence[float] | None) -> None:
-    if spacing is not None and not all(size > 0 for size in spacing):
+    if spacing is not None and not (np.ndim(spacing) == 1 and all(is_number(size) and size > 0 for size in spacing)):
         raise ArgumentError(
             "`spacing` is the size of a pixel in millimetres along each axis, above 0.",
-            received={"spacing": tuple(spacing)},
+            received={"spacing": spacing},
             cure="Leave it out to measure in pixels.",
         )
 
