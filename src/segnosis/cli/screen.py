@@ -102,9 +102,12 @@ def _duration(seconds: float) -> str:
 
 def load_keras() -> None:
     """Import Keras and its backend without their start-up notes, which are no news; a failure shows them all."""
+    import logging
     import os
     import tempfile
 
+    # TensorFlow warns of networks compiled one after the other, which is what scoring every depth, or probing, does.
+    logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in str(record.msg))
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notes:
