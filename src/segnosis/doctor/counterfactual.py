@@ -90,7 +90,7 @@ def settle(case: Case, diagnosis: Diagnosis, *, seconds: float = 300.0, progress
         The diagnosis with confirmed findings, dropped ones as healthy, and the rest as it was.
     """
     settled: list[Finding | Healthy] = []
-    mended_before: list[str] = []
+    confirmed: list[tuple[Finding, Comparison]] = []
     start = time.perf_counter()
     for finding in (verdict for verdict in diagnosis.verdicts if isinstance(verdict, Finding)):
         mend = getattr(find(finding.code).module, "mend", None)
@@ -101,13 +101,33 @@ def settle(case: Case, diagnosis: Diagnosis, *, seconds: float = 300.0, progress
             compared = compare(case, better, seconds=seconds, progress=progress, what=finding.code)
         except Unavailable:
             continue  # it stays suspected, as it was
-        verdict = judge(finding, compared, mended_before)
-        settled.append(verdict)
+        verdict = judge(finding, compared, [earlier.code for earlier, _ in confirmed])
         if isinstance(verdict, Finding) and verdict.level == "confirmed":
-            mended_before.append(finding.code)
+            confirmed.append((verdict, compared))
             case = better
+        else:
+            settled.append(verdict)
+    settled += _ranked(confirmed)
     spent = Diagnosis(tuple(settled), seconds=round(time.perf_counter() - start, 3))
     return merge(diagnosis, spent) if settled else diagnosis
+
+
+def _ranked(confirmed: Sequence[tuple[Finding, Comparison]]) -> list[Finding]:
+    """What was confirmed, each saying when to mend it and what is left then."""
+    if len(confirmed) < 2:
+        return [finding for finding, _ in confirmed]
+    best = max(confirmed, key=lambda pair: pair[1].difference)[0].code
+    ranked = []
+    for number, (finding, compared) in enumerate(confirmed):
+        later = [one.code for one, _ in confirmed[number + 1 :]]
+        when = "Mend this first" if number == 0 else "Then mend this"
+        left = f"{' and '.join(later)} {'remain' if len(later) > 1 else 'remains'}" if later else "nothing is left"
+        says = f"{finding.says} {when}: at a Dice of {np.mean(compared.mended):.2f}, {left}."
+        if finding.code == best and number:
+            says += " It is what gains most."
+        measured = {**finding.measured, "mend_as_number": number + 1, "remaining": later}
+        ranked.append(replace(finding, says=says, measured=measured))
+    return ranked
 
 
 def judge(
@@ -160,13 +180,12 @@ def compare(
     """
     if not case.batches or case.model is None or case.loss is None:
         raise Unavailable("a counterfactual needs a model, a loss and batches")
-    batches = [few(batch) for batch in case.batches]
-    held_out = [few(batch) for batch in (case.validation_batches or case.batches)[:4]]
-    scores = IndependentScores(replace(case, budget="probe"), held_out)
     found: list[tuple[float, ...]] = []
     done, say = 0, progress or (lambda what, done, total: None)
     for one in (case, mended):
-        arm = _Arm(one, batches)
+        has_own_data = one.batches is not case.batches
+        scores = _scores(one if has_own_data else case)
+        arm = _Arm(one, [few(batch) for batch in one.batches or ()])
         with arm as trained, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NaN is an answer here
             try:
@@ -189,6 +208,12 @@ def compare(
                 raise Unavailable(f"a training step raises ({raised(error).error})") from error
         found.append(tuple(values))
     return Comparison(found[0], found[1], steps)
+
+
+def _scores(case: Case) -> IndependentScores:
+    """On data that is not trained on, where there is some; read as the user's loss reads its targets."""
+    held_out = [few(batch) for batch in (case.validation_batches or case.batches or ())[:4]]
+    return IndependentScores(replace(case, budget="probe"), held_out)
 
 
 class _Arm:

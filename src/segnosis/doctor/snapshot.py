@@ -159,7 +159,7 @@ def optimizer_copy(optimizer: Any, variables: Any = None) -> Any:
 
 def _rebuilt(model: keras.Model, example: Any) -> keras.Model:
     if isinstance(model, Functional | keras.Sequential):
-        return keras.models.clone_model(model, clone_function=_layer_copy, recursive=True)
+        return keras.models.clone_model(model, clone_function=layer_copy, recursive=True)
     arguments = set(inspect.signature(type(model).__init__).parameters) - {"self", "args", "kwargs"}
     if type(model).get_config is keras.Model.get_config and arguments:
         raise ValueError("Keras does not record the constructor's arguments of a subclassed model without `get_config`")
@@ -183,7 +183,8 @@ def _from_config(layer: Any) -> Any:
     return type(layer).from_config(config)
 
 
-def _layer_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+def layer_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A layer of the same class and settings, not built."""
     if isinstance(layer, keras.layers.Lambda):  # the user's own function, already running in this process
         return type(layer).from_config(layer.get_config(), safe_mode=False)
     return _from_config(layer)

@@ -18,6 +18,8 @@ statistics.
 
 from __future__ import annotations
 
+from typing import Any
+
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.batch_statistics import BatchStatistics
 from segnosis.doctor.patients import squares
@@ -61,6 +63,28 @@ def check(
             severity="warning",
         )
     return Healthy(measured)
+
+
+def mend(case: Case) -> Case:
+    """GroupNormalization in place of every BatchNormalization that moves."""
+    import keras
+
+    from segnosis.doctor.mending import with_layers
+
+    class InGroups(keras.layers.GroupNormalization):
+        """A graph that was made for BatchNormalization also hands on a mask."""
+
+        def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+            return super().call(inputs)
+
+    def instead(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+        if not isinstance(layer, keras.layers.BatchNormalization) or not layer.trainable:
+            return None
+        channels = int(layer.gamma.shape[0] if layer.scale else layer.moving_mean.shape[0])
+        groups = next(count for count in (8, 4, 2, 1) if channels % count == 0)
+        return InGroups(groups=groups, axis=layer.axis, name=f"{layer.name}_in_groups")
+
+    return with_layers(case, instead)
 
 
 def _case(batch: int, pooled: bool) -> Case:

@@ -98,6 +98,19 @@ def check(
     return Healthy(measured)
 
 
+def mend(case: Case) -> Case:
+    """Statistics that forget their start within a few dozen steps."""
+    import keras
+
+    from segnosis.doctor.mending import with_settings
+
+    def change(layer: keras.layers.Layer) -> None:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, 0.9)
+
+    return with_settings(case, change)
+
+
 def _momentum(steps: int) -> float:
     """A momentum that forgets the start within a third of the steps."""
     return 0.9 if steps >= 130 else 0.8

@@ -91,11 +91,14 @@ def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0) -> Verd
 
 def mend(case: Case) -> Case:
     """Everything trains."""
-    from segnosis.doctor.snapshot import model_copy
+    from segnosis.doctor.mending import with_settings
 
-    model = model_copy(case.model, case.batches[0].x if case.batches else None)
-    model.trainable = True
-    return replace(case, model=model, optimizer=_unbuilt(case.optimizer))
+    def change(layer: Any) -> None:
+        layer.trainable = True
+
+    better = with_settings(case, change)
+    better.model.trainable = True
+    return replace(better, optimizer=_unbuilt(case.optimizer))
 
 
 def _unbuilt(optimizer: Any) -> Any:

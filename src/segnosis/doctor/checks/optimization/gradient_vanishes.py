@@ -64,6 +64,28 @@ def check(
     )
 
 
+def mend(case: Case) -> Case:
+    """ReLU in place of what saturates, and He's start for every hidden kernel."""
+    import keras
+
+    from segnosis.doctor.examine import Evidence
+    from segnosis.doctor.mending import with_settings
+
+    saturating = {"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"}
+    heads = {head.layer for head in Evidence(case).get("heads")}
+    seeds = iter(range(1, 10_000))
+
+    def change(layer: keras.layers.Layer) -> None:
+        if layer.name in heads:
+            return
+        if getattr(getattr(layer, "activation", None), "__name__", "") in saturating:
+            layer.activation = keras.activations.relu
+        if isinstance(getattr(layer, "kernel", None), keras.Variable):
+            layer.kernel.assign(keras.initializers.HeNormal(seed=next(seeds))(layer.kernel.shape))
+
+    return with_settings(case, change)
+
+
 def _case(activation: str, depth: int = 9) -> Case:
     import keras
 
