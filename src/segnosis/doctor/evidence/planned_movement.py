@@ -104,7 +104,7 @@ def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTrain
                 float(last[i] / sizes[i]),
                 float(far[i] / sizes[i]),
                 float(farthest[count + i] / sizes[i]),
-                float(whole[count + i] / max(1e-30, whole[i])),
+                float(whole[3 * count + i] / whole[2 * count + i]) if whole[2 * count + i] else _STRONGER,
             )
             for i, slope in enumerate(kernels)
         ),
@@ -120,9 +120,10 @@ def _moved(optimizer: Any, kernels: Sequence[Slope], rate: float, steps: int) ->
     for setting in ("clipnorm", "global_clipnorm", "clipvalue", "weight_decay"):
         if getattr(copy, setting, None):
             setattr(copy, setting, None)
-    start = np.array([slope.weight for slope in kernels] * 2, "float32")
+    # The second half begins at 0, where no step is too short for the number that it changes.
+    start = np.array([slope.weight for slope in kernels] * 2 + [0.0] * (2 * len(kernels)), "float32")
     pull = np.array([slope.data for slope in kernels], "float32")
-    gradient = keras.ops.convert_to_tensor(np.concatenate([pull, _STRONGER * pull]))
+    gradient = keras.ops.convert_to_tensor(np.concatenate([pull, _STRONGER * pull] * 2))
     numbers = keras.Variable(start, dtype="float32", name="kernel")
     copy.build([numbers])
     copy.__dict__["_learning_rate"] = keras.Variable(rate, dtype="float32", trainable=False)

@@ -23,6 +23,7 @@ import numpy as np
 from segnosis.doctor.ask import raised
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence._trial_batches import few_with_foreground, guessing
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
@@ -42,7 +43,6 @@ _LEAST, _MOST, _RAMP = 12, 40, 10
 _REFERENCE_STEPS, _LARGE_STEPS = 60, 40
 _PATIENCE = 40.0  # seconds of processor time, which a busy machine does not stretch
 _WALL = 25.0
-_PIXELS = 2 * 128 * 128
 
 
 class _OutOfTimeError(Exception):
@@ -104,14 +104,14 @@ def measure(
         raise Unavailable("the steps are of a usual size")
     if moved.at_most < HOPELESS:
         raise Unavailable("the optimizer alone shows that nothing can move")
-    given = _few_with_foreground(batches, heads, encodings)
+    given = few_with_foreground(batches, heads, encodings, _SEEDS)
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     with borrowed(model, given[0].x) as copy, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NaN is an answer here
         trainer = _Trainer(copy, loss, loss_weights_of(model), given)
         try:
             if moved.per_step < SMALL_STEP:
-                return _too_low(trainer, inner, moved, _guessing(model, given, heads, encodings))
+                return _too_low(trainer, inner, moved, guessing(model, given, heads, encodings))
             return _too_high(trainer, inner, moved)
         except Unavailable:
             raise
@@ -122,7 +122,7 @@ def measure(
             raise Unavailable(f"a training step raises ({raised(error).error})") from error
 
 
-def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guessing: tuple[float, ...]) -> RateTrials:
+def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses: tuple[float, ...]) -> RateTrials:
     steps = min(_MOST, max(_LEAST, ceil(moved.steps * moved.per_step / _BOLDEST)))
     factor = max(1.0, moved.steps / steps)
     if factor * moved.per_step > 1.001 * _BOLDEST:
@@ -135,35 +135,45 @@ def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guessing
         planned.append(trainer.run(index, moved.rate * factor, steps + _RAMP))
         if not isfinite(planned[-1].end):
             return RateTrials("too-low", (), faithful=False)
-        if planned[-1].suffices(_guess(guessing, index)):  # that one batch is the answer
+        if planned[-1].suffices(_guess(guesses, index)):  # that one batch is the answer
             break
     trainer.use(keras.optimizers.Adam(REFERENCE_RATE), REFERENCE_RATE)
     reference: list[_Run] = []
     for index, run in enumerate(planned):
 
-        def is_decided(loss: float, run: _Run = run, guess: float = _guess(guessing, index)) -> bool:
+        def is_decided(loss: float, run: _Run = run, guess: float = _guess(guesses, index)) -> bool:
             """By more than the check asks for, so that no later step would take it back."""
             beyond_guessing = loss < 0.5 * guess and run.end > guess
             return loss < 0.5 * run.start and (run.start - loss > 4 * (run.start - run.end) or beyond_guessing)
 
         reference.append(trainer.run(index, REFERENCE_RATE, most, is_decided))
     trials = (_trial("planned", moved.rate, planned), _trial("reference", REFERENCE_RATE, reference))
-    return RateTrials("too-low", trials, guessing[: len(planned)])
+    return RateTrials("too-low", trials, guesses[: len(planned)])
 
 
 def _too_high(trainer: _Trainer, optimizer: Any, moved: PlannedMovement) -> RateTrials:
     trainer.use(optimizer_copy(optimizer), moved.rate)
     count = trainer.affordable(3 * _LARGE_STEPS)
-    trials = []
-    for factor in (1.0, 0.1, 0.01):
-        rate = factor * moved.rate
-        trials.append(_trial(f"x{factor:g}", rate, [trainer.run(i, rate, _LARGE_STEPS) for i in range(count)]))
+    given = [trainer.run(index, moved.rate, _LARGE_STEPS) for index in range(count)]
+    trials = [_trial("x1", moved.rate, given)]
+    for factor in (0.1, 0.01):
+        smaller: list[_Run] = []
+        for index, run in enumerate(given):
+
+            def is_decided(loss: float, run: _Run = run) -> bool:
+                """By more than the check asks for, so that no later step would take it back."""
+                return loss < 0.7 * min(run.start, run.end)
+
+            smaller.append(trainer.run(index, factor * moved.rate, _LARGE_STEPS, is_decided))
+        trials.append(_trial(f"x{factor:g}", factor * moved.rate, smaller))
+        if all(one.steps < _LARGE_STEPS and isfinite(one.end) for one in smaller):
+            break
     return RateTrials("too-high", tuple(trials))
 
 
-def _guess(guessing: Sequence[float], index: int) -> float:
+def _guess(guesses: Sequence[float], index: int) -> float:
     """What guessing costs on a batch; endless where that is not known, and every loss is below it."""
-    return guessing[index] if guessing else float("inf")
+    return guesses[index] if guesses else float("inf")
 
 
 @dataclass(frozen=True)
@@ -249,54 +259,3 @@ class _Trainer:
             outputs = self._model(inputs, training=False)
         arrays = [to_host(output).astype("float64") for output in keras.tree.flatten(outputs)]
         return float(max(array.std(axis=tuple(range(array.ndim - 1))).max() for array in arrays))
-
-
-def _few_with_foreground(
-    batches: Sequence[Batch], heads: Sequence[Head], encodings: Mapping[str, Encoding]
-) -> list[Batch]:
-    """Three small batches of samples that show something."""
-    pixels = int(np.prod(np.shape(keras.tree.flatten(batches[0].x)[0])[1:3])) or 1
-    count = max(1, min(4, _PIXELS // pixels))
-    head = next((head for head in heads if head.name in encodings and encodings[head.name].kind != "other"), None)
-    found = []
-    for index, batch in enumerate(list(batches)[: 4 * _SEEDS]):
-        size = len(keras.tree.flatten(batch.x)[0])
-        order = np.arange(size)
-        if head is not None and index < len(encodings[head.name].arrays):
-            encoding = encodings[head.name]
-            ids = encoding.ids(encoding.arrays[index])
-            shown = (ids > 0).reshape(len(ids), -1).mean(axis=1)
-            order = np.argsort(-shown, kind="stable")
-        for start in range(0, size, count):
-            chosen = order[start : start + count]
-            if len(chosen) == min(count, size) and (start == 0 or len(batches) < _SEEDS):
-                found.append(_rows(batch, chosen))
-        if len(found) >= _SEEDS:
-            break
-    return found[:_SEEDS]
-
-
-def _guessing(
-    model: keras.Model, batches: Sequence[Batch], heads: Sequence[Head], encodings: Mapping[str, Encoding]
-) -> tuple[float, ...]:
-    """Entropy of the class frequencies of each batch, where that is what a constant answer costs."""
-    head = heads[0]
-    encoding = encodings.get(head.name)
-    plain = len(heads) == 1 and head.family in ("sparse", "one-hot", "binary") and not model.losses
-    if not plain or encoding is None or encoding.kind not in ("ids", "binary", "one-hot"):
-        return ()
-    found = []
-    for batch in batches:
-        ids = encoding.ids(np.asarray(head.pick(batch.y)))
-        if (ids < 0).any() or batch.sample_weight is not None:
-            return ()
-        share = np.bincount(ids.ravel()) / ids.size
-        found.append(float(-np.sum(share[share > 0] * np.log(share[share > 0]))))
-    return tuple(found)
-
-
-def _rows(batch: Batch, rows: np.ndarray) -> Batch:
-    def cut(part: Any) -> Any:
-        return None if part is None else keras.tree.map_structure(lambda leaf: np.asarray(leaf)[rows], part)
-
-    return Batch(cut(batch.x), cut(batch.y), cut(batch.sample_weight))
