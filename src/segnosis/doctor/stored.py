@@ -59,8 +59,8 @@ class FilePairs:
 
     def __getitem__(self, index: int) -> Pair:
         image_file, mask_file = self.images[index], self.masks[index]
-        image, image_error = _decode(image_file)
-        mask, mask_error = _decode(mask_file)
+        image, image_error = decode(image_file)
+        mask, mask_error = decode(mask_file)
         return Pair(
             image,
             mask,
@@ -75,7 +75,7 @@ class FilePairs:
         return (self[index] for index in range(len(self)))
 
 
-def _decode(path: Path) -> tuple[np.ndarray | None, str | None]:
+def decode(path: Path) -> tuple[np.ndarray | None, str | None]:
     """Array as stored, or why not: a palette image gives indices, not colours; numpy files are read without pickle."""
     try:
         if path.suffix == ".npy":

@@ -30,8 +30,8 @@ class WeightRatios:
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         kernels = [variable for variable in model.trainable_variables if len(variable.shape) > 1]
-        chosen = np.unique(np.linspace(0, len(kernels) - 1, _KERNELS).astype("int64")) if kernels else []
-        self._kernels = [kernels[index] for index in chosen]
+        evenly = np.linspace(0, len(kernels) - 1, min(_KERNELS, len(kernels))).astype("int64")
+        self._kernels = [kernels[index] for index in evenly]
         self._before = [_some(kernel) for kernel in self._kernels]
 
     def update_ratio(self) -> float | None:

@@ -13,6 +13,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from segnosis.report.finding_pictures import draw
+
 SLIDE = "this.parentNode.style.setProperty('--at', this.value + '%')"
 """The only script of a page: the slider between truth and prediction moves their border."""
 
@@ -33,7 +35,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Any] = {"score": _score, "plain": _plain, "share": _share, "ticks": ticks}
+    filters: dict[str, Any] = {"score": _score, "plain": _plain, "share": _share, "ticks": ticks, "drawn": draw}
     environment.filters.update(filters)
     environment.globals.update(slide=SLIDE, policy=POLICY)
     return environment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -50,6 +50,7 @@ class AugmentationGeometry:
         met_again: Samples of the pipeline met twice with exactly the same mask.
         moved_again: How many of those had their image moved in between.
         example: How, for the clearest one.
+        seen: Caption → the pattern as image and as mask, before and after, of the first time they came apart.
     """
 
     layers: tuple[str, ...] = ()
@@ -60,6 +61,7 @@ class AugmentationGeometry:
     met_again: int = 0
     moved_again: int = 0
     example: str = ""
+    seen: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def measure(
@@ -114,6 +116,7 @@ def _through(augment: Callable[..., Any], sample: Pair) -> dict[str, Any]:
     drawn = (blobs > np.median(blobs)).astype(mask.dtype)
     bits = np.broadcast_to(drawn[..., None], (*drawn.shape, mask.shape[2])).copy() if mask.ndim == 3 else drawn
     tried = apart = kept = 0
+    seen: dict[str, np.ndarray] = {}
     for _ in range(_REPEATS):
         try:
             moved, target = augment(given.copy(), bits.copy())
@@ -129,7 +132,9 @@ def _through(augment: Callable[..., Any], sample: Pair) -> dict[str, Any]:
             if not same or abs(_likeness(moved, blobs)) < 0.6:
                 apart += 1
                 kept += int(same)
-    return {"tried": tried, "apart": apart, "mask_kept": kept}
+                after = (plane > 0).astype("uint8")
+                seen = seen or {"image": _grey(given), "mask": drawn > 0, "image after": moved, "mask after": after}
+    return {"tried": tried, "apart": apart, "mask_kept": kept, "seen": seen}
 
 
 def _again(batches: Sequence[Batch], pairs: Any, source: Any, seed: int) -> dict[str, Any]:

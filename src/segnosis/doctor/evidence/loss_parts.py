@@ -12,10 +12,17 @@ from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.graph import all_layers
+from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "batch"
 
+NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.UnitNormalization,
+)
 _REGULARIZERS = ("kernel_regularizer", "bias_regularizer", "depthwise_regularizer", "pointwise_regularizer")
 
 
@@ -28,12 +35,16 @@ class LossParts:
         outputs: Output name → its unweighted loss, or what it raised.
         penalty: Sum of the losses that layers add, regularizers first.
         regularized: Layer name → its regularizer, as in `L2(0.0001)`.
+        of_weights: What of the penalty comes from the regularizers of weights.
+        is_normalized: Whether a normalization takes the scale of kernels away.
     """
 
     data: float | None
     outputs: Mapping[str, float | Raised]
     penalty: float
     regularized: Mapping[str, str]
+    of_weights: float = 0.0
+    is_normalized: bool = False
 
     @property
     def share(self) -> float | None:
@@ -60,7 +71,11 @@ def measure(
             if not isinstance(value, Raised):
                 total = (total or 0.0) + head.loss_weight * value
         penalty = float(sum(float(keras.ops.convert_to_numpy(keras.ops.sum(loss))) for loss in model.losses))
-    return LossParts(total, outputs, penalty, _regularized(model))
+        of_weights = sum(
+            float(to_host(v.regularizer(v.value))) for v in model.trainable_variables if v.regularizer is not None
+        )
+    is_normalized = any(isinstance(layer, NORMALIZATIONS) for layer in all_layers(model))
+    return LossParts(total, outputs, penalty, _regularized(model), of_weights, is_normalized)
 
 
 def _regularized(model: keras.Model) -> dict[str, str]:

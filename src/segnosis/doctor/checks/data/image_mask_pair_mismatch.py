@@ -23,8 +23,9 @@ import numpy as np
 
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence.pair_agreement import PairAgreement
+from segnosis.doctor.evidence.pair_agreement import Exchange, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
+from segnosis.doctor.shown import files_side_by_side
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT001", "error"
@@ -57,6 +58,10 @@ def check(
             fix="Pair by name: `masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in "
             "image_files]`",
             where=tuple(place for row in pair_files.wrong_name[:5] for place in row[:2]),
+            pictures=files_side_by_side(
+                "As they are paired",
+                [{"image": image, "its mask": mask} for mask, image, _ in pair_files.wrong_name[:3]],
+            ),
         )
     by_size = _fitting_sizes(pair_files)
     if by_size:
@@ -86,6 +91,7 @@ def check(
             fix=f"Look at {first.images[0]} with its mask; give each image its own: exchange "
             + " and ".join(f"`{mask}`" for mask in first.masks[:3]),
             where=tuple(mask for ring in rings for mask in ring.masks)[:20],
+            pictures=files_side_by_side("Each image with its mask and with the one that fits", _as_fits(first)),
             level="proven" if first.gain >= proven_gain else "suspected",
         )
     if agreement.compared >= fewest and agreement.above_shuffled < above_shuffled and not is_moved:
@@ -98,6 +104,12 @@ def check(
             level="suspected",
         )
     return Healthy(measured)
+
+
+def _as_fits(ring: Exchange) -> list[dict[str, str]]:
+    """Of each image of a ring: itself, its mask, and the mask before it in the ring, which fits."""
+    rows = zip(ring.images, ring.masks, (ring.masks[-1], *ring.masks), strict=False)
+    return [{"image": image, "its mask": own, "fits better": fits} for image, own, fits in list(rows)[:3]]
 
 
 def _better(first: PairAgreement | None, second: PairAgreement | None) -> PairAgreement | None:

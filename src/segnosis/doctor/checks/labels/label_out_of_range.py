@@ -26,6 +26,7 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.label_census import LabelCensus, ValueCount
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
+from segnosis.doctor.shown import mask_values
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LAB001", "error"
@@ -44,7 +45,7 @@ def check(
     stray_masks: int = 20,
 ) -> Verdict:
     if target_census is not None:
-        return _after_pipeline(target_census, label_space, max_share)
+        return _after_pipeline(target_census, label_space, max_share, label_census)
     if label_census is None:
         return NotApplicable("neither masks nor batches were given")
     if spec is None or not spec.values:
@@ -52,7 +53,7 @@ def check(
     return _as_stored(label_census, spec, max_share, stray_share, stray_masks)
 
 
-def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float) -> Verdict:
+def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float, stored: LabelCensus | None) -> Verdict:
     census = target.census
     if target.form != "ids" or space.channels == 1:
         return NotApplicable(
@@ -82,6 +83,7 @@ def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float) -
         measured=measured,
         fix=_remap(sorted(whole), limit),
         where=tuple(next(iter(outside.values())).where.where[:5]),
+        pictures=mask_values(stored, target),
     )
 
 

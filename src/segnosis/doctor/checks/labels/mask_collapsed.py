@@ -19,6 +19,7 @@ from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.target_census import TargetCensus
+from segnosis.doctor.shown import mask_values
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LAB004", "error"
@@ -62,6 +63,7 @@ def check(
             measured=measured,
             fix='`mask = (mask > 0).astype("int32")` after one division, or leave the second one out',
             where=tuple(seen.fractional.where[:5]),
+            pictures=mask_values(label_census, target_census),
         )
     flattened = target_census is not None and len(seen.values) == 1 and raw >= 2
     if flattened and target_census is not None and (1 - full) ** target_census.samples < chance:
@@ -74,6 +76,7 @@ def check(
             "integers after scaling, "
             'not before: `(mask > 127).astype("int32")`',
             where=("batch 0",),
+            pictures=mask_values(label_census, target_census),
         )
     return Healthy(measured)
 

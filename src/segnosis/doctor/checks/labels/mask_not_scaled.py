@@ -20,6 +20,7 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
+from segnosis.doctor.shown import mask_values
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LAB003", "error"
@@ -59,6 +60,7 @@ def check(
         if two or low < 0
         else f'`mask = mask.astype("float32") / {high:g}`',
         where=("batch 0",),
+        pictures=mask_values(label_census, target_census),
     )
 
 

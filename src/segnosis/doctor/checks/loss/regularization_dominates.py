@@ -2,7 +2,11 @@
 
 ## What it looks for
 The loss at the start taken apart: the data term, and what regularizers and `add_loss` add. When more than half is
-added, the two gradients are compared as well: a large constant share is harmless, a larger pull is not.
+added, the two gradients are compared as well: a large constant share is harmless, a larger pull is not. And the best
+that this loss can have is counted: with all kernels at 0 it costs the data term alone, so at its best the penalty is
+no larger than the data term is now. Where it is more than 10 times that, kernels must shrink below a third of their
+length; without a normalization behind them nothing else than that can happen, with one it is suspected above a share
+of 0.95.
 
 ## Why the model does not learn
 The printed loss is the sum. It can be above 1 where a Dice loss ends at 1, and it falls because weights shrink, while
@@ -16,11 +20,15 @@ Watch a metric of overlap, not the loss.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence.gradients import Gradients
 from segnosis.doctor.evidence.loss_parts import LossParts
 from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.shown import parts
+from segnosis.doctor.snapshot import model_copy
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LOS003", "error"
@@ -31,6 +39,8 @@ def check(
     *,
     max_share: float = 0.5,
     max_pull: float = 1.0,
+    max_times: float = 10.0,
+    large_share: float = 0.95,
     gradients: Gradients | None = None,
 ) -> Verdict:
     if loss_parts.data is None or loss_parts.share is None:
@@ -47,6 +57,8 @@ def check(
         "added_share": loss_parts.share,
         "gradient_ratio": pull,
         "regularized_layers": len(loss_parts.regularized),
+        "kernels_at_best": _at_best(loss_parts),
+        "normalized": str(loss_parts.is_normalized).lower(),
     }
     if loss_parts.share <= max_share:
         return Healthy(measured)
@@ -58,6 +70,7 @@ def check(
     )
     where = tuple(loss_parts.regularized)[:8]
     fix = _fix(loss_parts, max_share)
+    seen = (parts("The printed loss at the start", {"data": loss_parts.data, "penalty": loss_parts.penalty}),)
     if pull is not None and pull > max_pull:
         return Finding(
             says=f"Only {split}, and its gradient is {pull:.1f} times that of the data: training shrinks the weights "
@@ -65,35 +78,96 @@ def check(
             measured=measured,
             fix=fix,
             where=where,
+            pictures=seen,
+        )
+    if loss_parts.of_weights > max_times * abs(loss_parts.data) and not loss_parts.is_normalized:
+        return Finding(
+            says=f"Only {split}: at the best this loss can be, kernels are at most {_at_best(loss_parts):.0%} as long "
+            "as now, and little of the image passes through.",
+            measured=measured,
+            fix=fix,
+            where=where,
+            pictures=seen,
+        )
+    if loss_parts.share > large_share:
+        return Finding(
+            says=f"Only {split}: training shrinks the weights long after the data would have them grow.",
+            measured=measured,
+            fix=fix,
+            where=where,
+            pictures=seen,
+            level="suspected",
+            severity="warning",
         )
     return Finding(
         says=f"Only {split}: the printed loss falls while weights shrink, whatever the masks do.",
         measured=measured,
         fix=fix + " Or leave it and watch a metric of overlap: the data pulls harder than the weights' decay.",
         where=where,
+        pictures=seen,
         level="suspected",
         severity="note",
     )
 
 
-def _fix(parts: LossParts, max_share: float) -> str:
-    used = next(iter(sorted(set(parts.regularized.values()))), None)
+def mend(case: Case) -> Case:
+    """No penalty on weights."""
+    model = model_copy(case.model, case.batches[0].x if case.batches else None)
+    regularized = [variable for variable in model.trainable_variables if variable.regularizer is not None]
+    if not regularized:
+        raise Unavailable("the penalty comes from the layers' own code")
+    for variable in regularized:
+        variable.regularizer = None
+    return replace(case, model=model)
+
+
+def _at_best(found: LossParts) -> float:
+    """Length of the kernels at the best this loss can be, at most, in lengths of now."""
+    data = abs(found.data or 0.0)
+    return math.sqrt(data / found.of_weights) if found.of_weights > data else 1.0
+
+
+def _fix(found: LossParts, max_share: float) -> str:
+    used = next(iter(sorted(set(found.regularized.values()))), None)
     if used is None or "=" not in used:
         return "Divide what `add_loss` adds by its size, so that it stays below the data term."
     kind, rest = used.split("(", 1)
     name, value = rest.rstrip(")").split(",")[0].split("=")
-    wanted = float(value) * 0.1 * abs(parts.data or 1.0) / parts.penalty
+    wanted = float(value) * 0.1 * abs(found.data or 1.0) / found.penalty
     rounded = 10.0 ** math.floor(math.log10(wanted)) if wanted > 0 else 0.0
     return f"`kernel_regularizer=keras.regularizers.{kind}({rounded:.0e})` in place of {name}={value}."
 
 
-def _case(factor: float) -> Case:
-    model = segmenter(3, "softmax", l2=factor)
-    return Case(model=model, loss="categorical_crossentropy", batches=squares("one-hot"))
+def _case(factor: float, *, wide: bool = False, normalized: bool = False) -> Case:
+    """With wide layers, whose penalty is large before it pulls hard, and normalized at will."""
+    import keras
+
+    before: list[keras.layers.Layer] = [
+        keras.layers.Conv2D(
+            64,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=keras.initializers.HeNormal(seed=seed),
+            kernel_regularizer=keras.regularizers.L2(factor),
+        )
+        for seed in (3, 4)
+    ]
+    normalization = [keras.layers.BatchNormalization()] if normalized else []
+    model = segmenter(3, "softmax", l2=factor, before=[*before, *normalization] if wide else ())
+    return Case(model=model, loss="categorical_crossentropy", batches=squares("one-hot", scale=4.0 if wide else 1.0))
 
 
 def sick() -> Case:
     return _case(0.5)
+
+
+def sick_crushing() -> Case:
+    return _case(0.1, wide=True)
+
+
+def sick_crushing_before_a_normalization() -> Case:
+    return _case(0.14, wide=True, normalized=True)
 
 
 def healthy() -> Case:

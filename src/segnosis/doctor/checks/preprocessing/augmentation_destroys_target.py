@@ -2,7 +2,7 @@
 
 ## What it looks for
 Stored pairs with foreground, before and after augmentation: masks that lose all of it, and pixels clipped to black or
-white.
+white. Half of the masks lost is a suspicion; where 19 of 20 are lost, there is next to nothing left to learn from.
 
 ## Why the model does not learn
 A crop that mostly misses a small lesion turns a data set of lesions into one of background; ranges that clip a third
@@ -26,7 +26,12 @@ CODE, SEVERITY = "PRE006", "warning"
 
 
 def check(
-    augmented_targets: AugmentedTargets, *, max_lost: float = 0.5, max_clipped: float = 0.3, min_count: int = 8
+    augmented_targets: AugmentedTargets,
+    *,
+    max_lost: float = 0.5,
+    max_clipped: float = 0.3,
+    min_count: int = 8,
+    sure_lost: float = 0.95,
 ) -> Verdict:
     seen = augmented_targets
     if seen.count < min_count:
@@ -49,7 +54,7 @@ def check(
         if lost
         else "Smaller brightness and contrast ranges: `brightness_range=(0.9, 1.1)`.",
         where=("augmentation",),
-        level="suspected",
+        level="proven" if seen.lost >= sure_lost else "suspected",
         severity="warning",
     )
 

@@ -23,6 +23,7 @@ import numpy as np
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.augmentation_geometry import AugmentationGeometry
 from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.shown import tiles
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
 CODE, SEVERITY = "PRE005", "error"
@@ -62,6 +63,7 @@ def check(
             measured=measured,
             fix=_fix(kept),
             where=("augmentation",),
+            pictures=(tiles("A pattern sent through your augmentation as image and as mask", [seen.seen]),),
         )
     if seen.met_again >= min_met and seen.moved_again >= max(2, min_moved * seen.met_again):
         return Finding(

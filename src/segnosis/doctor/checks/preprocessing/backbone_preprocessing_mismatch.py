@@ -3,7 +3,8 @@
 ## What it looks for
 A network of `keras.applications` inside the model, told by its layers' names, with pretrained weights
 (`backbone_weights=`, or `weights="imagenet"` in the script), and the range of what reaches it: −1 to 1, 0 to 255, or
-channels centred on ImageNet's means.
+channels centred on ImageNet's means. Where the first kernel really is no random one, the weights are ImageNet's, and
+the range is more than 10 times too narrow or too wide, that is proof; a smaller misfit is a suspicion.
 
 ## Why the model does not learn
 It does, but from features of pictures it has never seen: too dark, too grey or a hundred times too bright,
@@ -22,11 +23,13 @@ import numpy as np
 from segnosis.doctor.case import Case, Script
 from segnosis.doctor.evidence.input_statistics import InputStatistics
 from segnosis.doctor.evidence.layer_names import LayerNames
+from segnosis.doctor.evidence.trainable_map import TrainableMap
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "PRE003", "warning"
 
+_IMAGENET = re.compile(r"""weights\s*=\s*["']imagenet["']""")
 _PRETRAINED = re.compile(r"""weights\s*=\s*["'](?!None)[^"']+["']""")
 
 
@@ -35,8 +38,10 @@ def check(
     input_statistics: InputStatistics,
     *,
     slack: float = 0.2,
+    max_times: float = 10.0,
     script: Script | None = None,
     backbone_weights: str | None = None,
+    trainable_map: TrainableMap | None = None,
 ) -> Verdict:
     arriving = input_statistics.arriving or input_statistics.train
     measured = {
@@ -57,6 +62,9 @@ def check(
     signed = low >= 0 or arriving.low < 0
     if fits and wide_enough and signed:
         return Healthy(measured)
+    times = max(arriving.inner / width, width / max(arriving.inner, 1e-9))
+    is_imagenet = (backbone_weights or "").startswith("imagenet") or bool(script and _IMAGENET.search(script.source))
+    sure = times > max_times and is_imagenet and _is_loaded(trainable_map, layer_names.first)
     return Finding(
         says=f"The pretrained {layer_names.family} expects {layer_names.expects}, and gets {arriving.low:.3g} to "
         f"{arriving.high:.3g}.",
@@ -65,14 +73,23 @@ def check(
         f"the other "
         "scaling.",
         where=(layer_names.first,),
-        level="suspected",
+        level="proven" if sure else "suspected",
         severity="warning",
     )
 
 
-def _case(scale: float, shift: float) -> Case:
+def _is_loaded(layers: TrainableMap | None, first: str) -> bool:
+    """Whether the first layer holds other numbers than its random initializer gives."""
+    parts = layers.parts if layers is not None else ()
+    return any(part.name.rsplit("/", 1)[-1] == first and part.is_drawn is False for part in parts)
+
+
+def _case(scale: float, shift: float, *, loaded: bool = True) -> Case:
     model = segmenter(3)
     model.get_layer("encoder_conv").name = "block1_conv1"
+    if loaded:
+        kernel, bias = model.get_layer("block1_conv1").get_weights()
+        model.get_layer("block1_conv1").set_weights([5 * kernel, bias])
     batches = squares("ids", scale=scale)
     for batch in batches:
         batch.x[:] += np.float32(shift)
@@ -81,6 +98,15 @@ def _case(scale: float, shift: float) -> Case:
 
 def sick() -> Case:
     return _case(1.0, 0.0)
+
+
+def sick_uncentred() -> Case:
+    return _case(255.0, 0.0)
+
+
+def sick_made_anew() -> Case:
+    """Names alone do not tell that anything was loaded."""
+    return _case(1.0, 0.0, loaded=False)
 
 
 def healthy() -> Case:
