@@ -15,6 +15,8 @@ _UNEVEN = 2.5
 """Ratio of the 90th to the 10th percentile of image contrast above which one scale cannot serve all images."""
 _QUICK_MINUTES = 30.0
 """Budgets below this get a narrower network: more steps teach more than more filters."""
+_MANY_GROUPS = 50
+"""Fewer patients, slides or single images than this are soon learnt by heart."""
 
 
 def plan(
@@ -61,11 +63,10 @@ def plan(
     )
     chosen["preprocessing"], chosen["intensity"], reasons["preprocessing"] = _preprocessing(fingerprint)
     chosen["precision"], reasons["precision"] = machine.precision()
-    chosen["augment"] = "default"
-    reasons["augment"] = f"{training_samples} training samples are few: flips, turns, scales, brightness and contrast"
-    chosen["foreground_share"], reasons["foreground_share"] = _foreground(fingerprint, side)
     chosen["batch_size"] = 8 if side <= 256 else 4
     reasons["batch_size"] = "BatchNormalization needs several images a step"
+    chosen["foreground_share"], reasons["foreground_share"] = _foreground(fingerprint, side)
+    chosen["augment"], reasons["augment"] = _augment(fingerprint, training_samples, minutes)
 
     quick = minutes is not None and minutes <= _QUICK_MINUTES
     chosen["model"] = model or "unet"
@@ -184,9 +185,19 @@ def _foreground(fingerprint: Fingerprint, side: int) -> tuple[float, str]:
     """Share of crops that must hold foreground, and why."""
     rarest = min((facts.share for facts in fingerprint.classes[1:] if facts.images), default=1.0)
     area = side * side / (fingerprint.height[1] * fingerprint.width[1])
-    if rarest < 0.05 and area < 0.9:
+    if rarest < 0.2 and area < 0.9:
         return 0.5, f"the rarest class covers {rarest:.2%}: half the crops are centred on a class, each equally often"
     return 0.0, "crops hold enough of every class as they fall"
+
+
+def _augment(fingerprint: Fingerprint, samples: int, minutes: float | None) -> tuple[str, str]:
+    """How much the training images are varied, and why."""
+    brief = minutes is not None and minutes <= _QUICK_MINUTES and machine.on_cpu()
+    if brief and fingerprint.groups >= _MANY_GROUPS:
+        return "light", (
+            f"in {minutes:g} minutes a CPU sees {samples} samples too few times to learn them by heart: mirror images do"
+        )
+    return "default", f"{samples} training samples are few: flips, turns, scales, brightness and contrast"
 
 
 def _length(
