@@ -38,7 +38,9 @@ def recognise(folder: Folder) -> str | None:
     if not found:
         return None
     files = {mask for _, mask, _, _, _ in found}
-    return f"{len(found)} DICOM images that {len(files)} segmentations refer to"
+    saw = f"{len(found)} DICOM images that {len(files)} segmentations refer to"
+    damaged: list[str] = folder.memo["dicom damaged"]  # type: ignore[assignment]
+    return saw + (f"; damaged and left out: {', '.join(damaged[:3])}" if damaged else "")
 
 
 def index(folder: Folder) -> Index:
@@ -184,11 +186,13 @@ def _find(folder: Folder) -> list[_Drawn]:
     found: list[_Drawn] = []
     labels: list[str] = []
     taken: dict[str, str] = {}
+    damaged: list[str] = []
     for path in segmentations:
         try:
             told, drawn = _frames(_load(folder.root / path, None))
-        except (DataError, AttributeError, TypeError, ValueError, IndexError):
-            continue  # its images are left out, since nobody knows which they are
+        except Exception:  # pydicom parses as it goes, and raises whatever a damaged file leads to
+            damaged.append(path)  # its images are left out, since nobody knows which they are
+            continue
         labels += [label for label in told if label not in labels]
         series = {str(pictures[uid][1].get("SeriesInstanceUID")) for uid in drawn if uid in pictures}
         for uid, (image, head) in pictures.items():
@@ -203,7 +207,7 @@ def _find(folder: Folder) -> list[_Drawn]:
             patient = str(head.get("PatientID") or "")
             id = f"{patient or 'series'}_{numbers[name]}_{_number(head, 'InstanceNumber', 0):04d}"
             found.append((image, path, patient, id, tuple(drawn.get(uid, ()))))
-    folder.memo["dicom"], folder.memo["dicom labels"] = found, tuple(labels)
+    folder.memo["dicom"], folder.memo["dicom labels"], folder.memo["dicom damaged"] = found, tuple(labels), damaged
     return found
 
 
