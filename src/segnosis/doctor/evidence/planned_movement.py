@@ -24,7 +24,7 @@ PRICE = "gradient"
 
 STEPS_UNLESS_KNOWN = 2000
 _SIMULATED = 120
-_STRONGER, _OWN = 10.0, 2.0
+_STRONGER, _ANY = 10.0, 1e8
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Reach:
         planned: Largest change of the kernel in all planned steps, relative to it.
         at_most: The same, were the gradient ten times as large throughout, and the plan ten times as long where the
             user did not say how long it is.
-        gradient_counts: How many times farther it gets in the simulated steps when the gradient is ten times as large.
+        regardless: The same, were the gradient a hundred million times as large: what the optimizer's own step allows.
     """
 
     path: str
     per_step: float
     planned: float
     at_most: float
-    gradient_counts: float = 10.0
+    regardless: float
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class PlannedMovement:
         return max(kernel.at_most for kernel in self.kernels)
 
     @property
-    def is_its_own(self) -> bool:
-        """Whether the optimizer alone sets how far kernels get: ten times the gradient is not even twice as far."""
-        return float(np.median([kernel.gradient_counts for kernel in self.kernels])) < _OWN
+    def regardless(self) -> float:
+        """Largest over kernels, however large the gradient is."""
+        return max(kernel.regardless for kernel in self.kernels)
 
 
 def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTraining) -> PlannedMovement:
@@ -104,7 +104,7 @@ def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTrain
                 float(last[i] / sizes[i]),
                 float(far[i] / sizes[i]),
                 float(farthest[count + i] / sizes[i]),
-                float(whole[3 * count + i] / whole[2 * count + i]) if whole[2 * count + i] else _STRONGER,
+                float(farthest[2 * count + i] / sizes[i]),
             )
             for i, slope in enumerate(kernels)
         ),
@@ -120,10 +120,9 @@ def _moved(optimizer: Any, kernels: Sequence[Slope], rate: float, steps: int) ->
     for setting in ("clipnorm", "global_clipnorm", "clipvalue", "weight_decay"):
         if getattr(copy, setting, None):
             setattr(copy, setting, None)
-    # The second half begins at 0, where no step is too short for the number that it changes.
-    start = np.array([slope.weight for slope in kernels] * 2 + [0.0] * (2 * len(kernels)), "float32")
+    start = np.array([slope.weight for slope in kernels] * 3, "float32")
     pull = np.array([slope.data for slope in kernels], "float32")
-    gradient = keras.ops.convert_to_tensor(np.concatenate([pull, _STRONGER * pull] * 2))
+    gradient = keras.ops.convert_to_tensor(np.concatenate([pull, _STRONGER * pull, _ANY * pull]))
     numbers = keras.Variable(start, dtype="float32", name="kernel")
     copy.build([numbers])
     copy.__dict__["_learning_rate"] = keras.Variable(rate, dtype="float32", trainable=False)

@@ -3,10 +3,10 @@
 ## What it looks for
 First the optimizer alone: a copy of it moves one number per kernel, along the measured gradient, all steps in one
 direction. When no kernel can change by more than 1 % in all planned steps, even were the gradient ten times as large,
-that is proof; where the optimizer sets its step whatever the gradient is, as Adam and Adadelta do, no fault of data or
-loss explains it. Otherwise, where a step is shorter than 0.002 of the kernel, copies are trained: the whole plan in a
-few dozen steps, each as many times larger, against at most 60 steps of Adam(1e-3), on three batches. The plan must come
-to less than half of what Adam does, or not even to what guessing by class frequency costs where Adam is well below.
+that is proof; where the same holds for any gradient, as with Adam and Adadelta, no fault of data or loss explains it.
+Otherwise, where a step is shorter than 0.002 of the kernel, copies are trained: the whole plan in a few dozen steps,
+each as many times larger, against at most 60 steps of Adam(1e-3), on three batches. The plan must come to less than
+half of what Adam does, or not even to what guessing by class frequency costs where Adam is well below.
 
 ## Why the model does not learn
 It does, by a little: the loss falls monotonically and slowly, often no further than what guessing the commonest class
@@ -65,7 +65,7 @@ def check(
             measured=measured,
             fix=fix,
             level="proven" if fresh else "suspected",
-            independent=moved.is_its_own,
+            independent=moved.regardless < max_moved,
         )
     if rate_trials is None or rate_trials.asks != "too-low":
         return Healthy(measured)
