@@ -8,6 +8,7 @@ parquet the row groups last used are kept.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -233,7 +234,7 @@ def _cell(root: Path, entry: Entry, role: int) -> bytes:
 
 def _beside(root: Path, told_by: Path, name: str) -> bytes:
     """The content of a file that a cell names, beside its table or below the root."""
-    for base in (told_by.parent, root):
+    for base in (told_by.parent, root) if "\0" not in name else ():
         path = (base / name).resolve()
         if not path.is_relative_to(root):
             raise DataError(
@@ -242,7 +243,7 @@ def _beside(root: Path, told_by: Path, name: str) -> bytes:
                 received={"path": name},
                 cure="Save the data set again with the pictures in it (`to_parquet`).",
             )
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113  a name too long is none, not an error
             return path.read_bytes()
     raise DataError(
         "A picture that a table names lies in the data set.", file=told_by, received={"path": name},
