@@ -45,13 +45,14 @@ class TiffWindows:
         self._bytes = 0
         try:
             self._file = tifffile.TiffFile(path)
-            self._page: Any = self._file.pages[0]
-            if self._page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and self._page.samplesperpixel > 1:
+            page: Any = self._file.pages[0]
+            if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
                 raise ValueError("its colours lie in planes of their own")
         except Exception as error:  # tifffile raises whatever a damaged header leads to
             raise _unreadable(path, error) from error
-        self.size = int(self._page.imagelength), int(self._page.imagewidth)
-        self.channels = int(self._page.samplesperpixel)
+        self._page = page
+        self.size = int(page.imagelength), int(page.imagewidth)
+        self.channels = int(page.samplesperpixel)
 
     def __enter__(self) -> TiffWindows:
         return self

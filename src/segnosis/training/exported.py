@@ -7,12 +7,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import segnosis
 from segnosis.core.errors import DataError, RunError
 from segnosis.training.export import Call
 from segnosis.training.plan import Plan
@@ -141,7 +141,7 @@ def facts(plan: Plan, spec: DatasetSpec) -> dict[str, str]:
         "window": json.dumps(list(window_of(plan))),
         "fit": plan.fit_to_size,
         "overlap": str(plan.overlap),
-        "made_by": f"segnosis {segnosis.__version__}",
+        "made_by": f"segnosis {version('segnosis')}",
     }
 
 
