@@ -195,7 +195,7 @@ def _augment(fingerprint: Fingerprint, samples: int, minutes: float | None) -> t
     brief = minutes is not None and minutes <= _QUICK_MINUTES and machine.on_cpu()
     if brief and fingerprint.groups >= _MANY_GROUPS:
         return "light", (
-            f"in {minutes:g} minutes a CPU sees {samples} samples too few times to learn them by heart: mirror images do"
+            f"in {minutes:g} minutes a CPU sees {samples} samples too seldom to learn them by heart: mirror images do"
         )
     return "default", f"{samples} training samples are few: flips, turns, scales, brightness and contrast"
 
