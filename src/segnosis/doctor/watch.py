@@ -56,6 +56,7 @@ class Watch(keras.callbacks.Callback):
         seconds: Wall time that watching took.
 
     Example:
+        >>> import keras, numpy as np
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 1, kernel_regularizer="l2")])
         >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> images, masks = np.ones((4, 8, 8, 1), "float32"), np.zeros((4, 8, 8), "int32")
