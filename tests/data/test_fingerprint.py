@@ -42,7 +42,8 @@ def test_facts_equal_slow_sums(name: str, tmp_path: Path) -> None:
         assert found_channel.foreground_mean == pytest.approx(pixels[inside].mean(), rel=1e-4)
         assert (found_channel.min, found_channel.max) == pytest.approx((pixels.min(), pixels.max()), rel=1e-5)
         assert found_channel.median == pytest.approx(np.median(pixels), abs=0.05 * np.ptp(pixels))
-    assert facts.empty_share == np.mean([not ((truth.mask > 0) & (truth.mask != 255)).any() for truth in truths])
+    empty = [not ((truth.mask > 0) & (truth.mask != 255)).any() for truth in truths]
+    assert facts.empty_share == pytest.approx(np.mean(empty), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", READERS)
