@@ -14,6 +14,7 @@ from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.check import all_checks
+from segnosis.doctor.checks.data import image_mask_pair_mismatch
 from segnosis.doctor.evidence import label_census, pair_agreement
 from segnosis.doctor.evidence._mask_look import look
 from segnosis.doctor.evidence.pair_files import stem
@@ -281,3 +282,11 @@ def test_legitimate_negatives_are_left_alone() -> None:
     images, masks = scenes(40, size=32)
     masks[1:38] = 0
     assert not findings(Case(pairs=pairs(images, masks), spec=SPEC))
+
+
+def test_an_exchange_is_no_proof_where_right_pairs_hardly_stand_out_from_chance() -> None:
+    ring = pair_agreement.Exchange(("a", "b"), ("a", "b"), own=0.02, exchanged=0.74, gain=0.72)
+    tiny = pair_agreement.PairAgreement(48, 48, 0.7, 0.0, unit=0.8, spread=0.2, capable=True, exchanges=(ring,))
+    large = replace(tiny, spread=0.05)
+    levels = [image_mask_pair_mismatch.check(pair_agreement=found) for found in (tiny, large)]
+    assert [found.level for found in levels if isinstance(found, Finding)] == ["suspected", "proven"]

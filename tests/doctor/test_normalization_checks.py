@@ -96,3 +96,8 @@ def test_batches_of_two_alike_images_are_fine() -> None:
     case = case_of(trunk_and_decoder(pretrained=False))
     batches = [type(batch)(batch.x[:2], batch.y[:2]) for batch in case.batches or ()]
     assert isinstance(verdict("NRM002", replace(case, batches=batches)), Healthy)
+
+
+def test_a_score_by_the_name_keras_gives_it_shows_the_shock() -> None:
+    history = {"val_binary_io_u": [0.5, 0.6, 0.7, 0.1, 0.1], "learning_rate": [3e-3, 3e-3, 3e-3, 3.0, 3.0]}
+    assert isinstance(verdict("NRM004", Case(history=history)), Finding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -33,6 +33,7 @@ class Encoding:
         low, high: Smallest and largest finite value.
         frequencies: Share of pixels of each class among pixels that have one; ids 0 … C−1.
         empty: Share of images whose labelled pixels are all of class 0.
+        absent: Share of images in which a class is absent, mean over the classes from 1 on that occur at all.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Encoding:
     high: float
     frequencies: tuple[float, ...]
     empty: float = 0.0
+    absent: float = 0.0
 
     @property
     def num_classes(self) -> int:
@@ -105,7 +107,7 @@ def _described(
     softmax = any(step.does == "softmax" for step in head.steps)
     kind = _kind(arrays, rank, channels, has_axis, values, low, high, softmax)
     plain = Encoding(kind, first.shape, str(first.dtype), arrays, weights, channels, has_axis, values, low, high, ())
-    counts = np.zeros(plain.num_classes)
+    counts, present = np.zeros(plain.num_classes), np.zeros(plain.num_classes)
     empty, images = 0, 0
     if kind != "other":
         for array in arrays:
@@ -113,9 +115,13 @@ def _described(
             empty += int((ids.reshape(len(ids), -1) <= 0).all(axis=1).sum())
             images += len(ids)
             counts += np.bincount(ids[ids >= 0].ravel(), minlength=plain.num_classes)[: plain.num_classes]
+            for image in ids:
+                present[np.unique(image[image >= 0])] += 1
+    occurring = present[1:][present[1:] > 0]
+    absent = 1 - float(occurring.mean()) / images if occurring.size else 0.0
     share = counts / counts.sum() if counts.sum() else counts
-    return Encoding(
-        **{**plain.__dict__, "frequencies": tuple(float(value) for value in share), "empty": empty / max(1, images)}
+    return replace(
+        plain, frequencies=tuple(float(value) for value in share), empty=empty / max(1, images), absent=absent
     )
 
 

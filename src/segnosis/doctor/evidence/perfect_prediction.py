@@ -65,6 +65,8 @@ class Probed:
         blind_on_empty: Whether false positives on an image of background alone have no gradient.
         empty_nearly: Its value on such images alone when 0.1 % foreground is predicted everywhere.
         empty_perfect: Its value there when none is.
+        absent_costs: What an image that lacks one class costs above one that has all, both predicted as good as
+            perfectly and in one batch; in units of `Known.range`.
     """
 
     raised: str | None = None
@@ -79,6 +81,7 @@ class Probed:
     blind_on_empty: bool = False
     empty_nearly: float = np.nan
     empty_perfect: float = np.nan
+    absent_costs: float = 0.0
 
     @property
     def fitting(self) -> Known | None:
@@ -143,6 +146,15 @@ class Drawn:
             truth[from_image:] if y.shape == truth.shape else ids[from_image:].reshape(y[from_image:].shape)
         )
         return Drawn(y, truth, ids)
+
+    def without_last_class(self, from_image: int) -> Drawn:
+        """The same with background in place of the last class from this image on."""
+        y, truth, ids = self.y.copy(), self.truth.copy(), self.ids.copy()
+        gone = ids == truth.shape[-1] - 1
+        gone[:from_image] = False
+        ids[gone] = 0
+        truth[gone] = np.eye(truth.shape[-1], dtype=truth.dtype)[0]
+        return Drawn((truth if y.shape == truth.shape else ids.reshape(y.shape)).astype(y.dtype), truth, ids)
 
 
 def draw(encoding: Encoding, shape: Sequence[int]) -> Drawn | None:
@@ -229,6 +241,7 @@ def _probe_loss(loss: object, drawn: Drawn) -> Probed:
         class_weights=_class_weights(ask, drawn, takes),
         zero_gradient=_gradient_size(loss, drawn, 0.5 * soft + 0.5 * np.roll(soft, 1, axis=1) * 0.9 + 0.01) == 0.0,
         **_on_empty(loss, drawn, takes),
+        **_on_absent(loss, drawn, takes, on_logits if takes == "logits" else on_probabilities),
     )
 
 
@@ -251,9 +264,25 @@ def _on_empty(loss: object, drawn: Drawn, takes: str | None) -> dict[str, Any]:
         for part in (nearly, both.truth * (1 - 2e-6) + 1e-6)
     ]
     numbers = [np.nan if isinstance(answer, Raised) else answer for answer in answers]
+    if takes != "logits" and np.all(second.truth.sum(-1) == 1):
+        # Classes share one pixel: what takes from the background by a slope of that channel alone costs as well.
+        slope = slope - (unsure * slope).sum(-1, keepdims=True)
     here, there = np.abs(slope[1][..., foreground]).max(), np.abs(slope[0]).max()
     blind = bool(np.isfinite([here, there]).all() and there > 0 and here <= 1e-6 * there)
     return {"blind_on_empty": blind, "empty_nearly": numbers[0], "empty_perfect": numbers[1]}
+
+
+def _on_absent(loss: object, drawn: Drawn, takes: str | None, known: Known) -> dict[str, Any]:
+    """What the second of two images costs for a class that is neither in it nor predicted there."""
+    channels = drawn.truth.shape[-1]
+    if len(drawn.y) < 2 or channels < 3 or not np.all(drawn.truth.sum(-1) == 1) or not known.range > 0:
+        return {}
+    costs = []
+    for case in (drawn, drawn.without_last_class(from_image=1)):
+        nearly = case.truth * (1 - 1e-6 * channels) + 1e-6
+        answer = ask_loss(loss, case.y, np.log(nearly) if takes == "logits" else nearly)
+        costs.append(np.nan if isinstance(answer, Raised) else answer)
+    return {"absent_costs": len(drawn.y) * float(costs[1] - costs[0]) / known.range}
 
 
 def _accepted(loss: object, drawn: Drawn) -> str | None:

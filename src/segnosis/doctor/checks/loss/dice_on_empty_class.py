@@ -1,12 +1,14 @@
-"""The loss is blind on images without foreground.
+"""The loss is blind on images without foreground, or without one of the classes.
 
 ## What it looks for
 An image of background alone is put beside one with objects, with false positives predicted on both. When the loss has
-no gradient on the first, and such images are a good part of the data, they teach nothing.
+no gradient on the first, and such images are a good part of the data, they teach nothing. Of several classes, one is
+left out of an image and predicted nowhere in it, which is right: a loss that charges for it there charges always.
 
 ## Why the model does not learn
 An overlap per image is 0 / (something) without foreground: the loss is 1 there, whatever is predicted. With a smoothing
-term in the numerator it jumps instead: one thousandth of foreground everywhere scores 0.015, none scores 1.
+term in the numerator it jumps instead: one thousandth of foreground everywhere scores 0.015, none scores 1. Per image
+and class the same holds of every class that an image lacks: its term is 1, and nothing that the model does moves it.
 
 ## What to do
 Cross-entropy added to the Dice, or the overlap summed over the whole batch.
@@ -37,13 +39,15 @@ def check(
     *,
     min_empty: float = 0.2,
     certain_empty: float = 0.4,
+    least_charged: float = 0.5,
 ) -> Verdict:
     measured: dict[str, float | str | bool | None] = {}
     for head in heads:
         probe = perfect_prediction.get(head.name)
         if probe is None or probe.loss is None or head.name not in encodings:
             continue
-        loss, empty = probe.loss, encodings[head.name].empty
+        loss, encoding = probe.loss, encodings[head.name]
+        empty = encoding.empty
         measured = {
             "head": head.name,
             "loss": head.loss_name,
@@ -51,7 +55,23 @@ def check(
             "gradient_0_on_them": loss.blind_on_empty,
             "loss_there_without_false_positives": _plain(loss.empty_perfect),
             "loss_there_with_0.1%_everywhere": _plain(loss.empty_nearly),
+            "classes_absent_of_an_image": encoding.absent,
+            "charged_for_an_absent_class": _plain(loss.absent_costs),
         }
+        # Each class has its share of a mean over classes: charged half of it or more, its term never came off.
+        is_charged = loss.absent_costs >= least_charged / encoding.num_classes
+        if is_charged and not loss.zero_gradient and encoding.absent >= min_empty:
+            return Finding(
+                says=f"A class is absent from {encoding.absent:.0%} of the images, and there {head.loss_name} charges "
+                f"{loss.absent_costs:.2f} of its range for it although none is predicted: its term is constant, with "
+                "a gradient of 0.",
+                measured=measured,
+                fix="Sum the overlap over the batch too, or average only over classes that occur: "
+                "`loss=segnosis.losses.Sum([segnosis.losses.CrossEntropy(), segnosis.losses.Dice()])`.",
+                where=(head.loss_name,),
+                level="proven" if encoding.absent >= certain_empty else "suspected",
+                severity="warning",
+            )
         if not loss.blind_on_empty or loss.zero_gradient or empty < min_empty or empty == 1.0:
             continue
         return Finding(

@@ -22,7 +22,8 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "NRM004", "warning"
 
-_SCORES = ("foreground_iou", "foreground_dice", "iou", "dice", "accuracy", "acc")
+_SCORES = ("foreground_iou", "foreground_dice", "iou", "io_u", "jaccard", "dice", "f1", "accuracy", "acc")
+"""Parts of names, the most telling first; Keras itself calls its `BinaryIoU` "binary_io_u"."""
 
 
 def check(
