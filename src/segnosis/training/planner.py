@@ -214,5 +214,5 @@ def _length(
         reasons["epochs"] = "you asked for it"
         return {"epochs": epochs, "steps_per_epoch": steps}
     wanted = int(min(max(math.ceil(3000 / steps), 20), 150))
-    reasons["epochs"] = f"{wanted} × {steps} = {wanted * steps} steps"
-    return {"epochs": wanted, "steps_per_epoch": steps, "patience": max(10, wanted // 3)}
+    reasons["epochs"] = f"{wanted} × {steps} = {wanted * steps} steps, all of them: the small ones at the end count"
+    return {"epochs": wanted, "steps_per_epoch": steps}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SHOWN = 4
+_ANNEALED = ("cosine", "polynomial")
+_SETTLED = 0.7
+"""Share of an annealed schedule after which its steps are small: a cosine is down to a fifth."""
 
 
 class TwoTermModel(keras.Model):
@@ -84,8 +87,10 @@ class Recorder(keras.callbacks.Callback):
         self.class_names, self.ignore_class = class_names, ignore_class
         self.listener, self.deadline, self.waited = listener, deadline, waited or (lambda: 0.0)
         self.lines: list[dict[str, Any]] = list(folder.epochs())
-        self.best = max((line["foreground_dice"] or 0.0 for line in self.lines), default=-1.0)
-        self.best_epoch = max((line["epoch"] for line in self.lines if line["best"]), default=0)
+        self.best, self.best_epoch = -1.0, 0
+        for line in self.lines:
+            if line["best"]:
+                self.best, self.best_epoch = line["foreground_dice"] or 0.0, line["epoch"]
         self.stopped = ""
         self._batch = self._batches = 0
         self._started = 0.0
@@ -108,7 +113,8 @@ class Recorder(keras.callbacks.Callback):
         logs = logs or {}
         training_seconds = time.monotonic() - self._started
         scores, val_loss = self._validate(epoch + 1)
-        better = (scores["foreground_dice"] or 0.0) > self.best
+        settles = self._settled(epoch + 1) and not self._settled(self.best_epoch)
+        better = settles or (scores["foreground_dice"] or 0.0) > self.best
         line = {
             "epoch": epoch + 1,
             "steps": self._batch,
@@ -147,6 +153,11 @@ class Recorder(keras.callbacks.Callback):
 
     def _epoch(self) -> int:
         return len(self.lines)
+
+    def _settled(self, epoch: int) -> bool:
+        """Whether `epoch` is of the small steps that end an annealed schedule: once there are such, one of them is the
+        best. Before them weights swing, and a few validation images find a lucky swing rather than a good model."""
+        return self.plan.schedule in _ANNEALED and epoch > _SETTLED * self.plan.epochs
 
     def _penalties(self, mean: float) -> dict[str, float]:
         return {"weights": mean} if self.model.losses else {}
