@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from segnosis import data
 from segnosis.jobs.train import examined
@@ -25,12 +24,14 @@ def plan(
 ) -> Plan:
     """The plan `segnosis.train(source, …)` would follow, every decision with its reason."""
     fingerprint, _, parts = examined(data.open(source), seed=seed, listener=listener or Listener())
-    asked = {
-        "model": model,
-        "backbone": backbone,
-        "weights": None if weights is None else str(weights),
-        "epochs": epochs,
-        "minutes": minutes,
-    }
-    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    return planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), seed=seed, **changes)
+    return planner.plan(
+        fingerprint,
+        data=str(source),
+        training_samples=len(parts[0]),
+        seed=seed,
+        model=model,
+        backbone=backbone,
+        weights=None if weights is None else str(weights),
+        epochs=epochs,
+        minutes=minutes,
+    )
