@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -14,10 +13,10 @@ import numpy as np
 from scipy import ndimage as nd
 
 from segnosis.core.sample import Pair
-from segnosis.doctor.batches import Limits, draw, to_host
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.graph import all_layers
 from segnosis.doctor.random_state import random_state_kept
 
@@ -69,7 +68,7 @@ def measure(
     model: keras.Model | None = None,
     batches: Sequence[Batch] | None = None,
     pairs: Any = None,
-    fit_arguments: Mapping[str, Any] | None = None,
+    drawn_again: DrawnAgain | None = None,
     seed: int | None = None,
 ) -> AugmentationGeometry:
     """Look at all there is; random states are put back."""
@@ -78,15 +77,16 @@ def measure(
     fields: dict[str, Any] = {"layers": _layers(model)}
     first = next(iter(pairs_of(batches)), None) if batches else None
     stored = next(iter(pairs), None) if pairs is not None else None
-    source = (fit_arguments or {}).get("x")
-    with random_state_kept(augment, source):
+    with random_state_kept(augment):
         np.random.seed((seed or 0) + 1)
         random.seed((seed or 0) + 1)
         sample = stored if stored is not None and stored.image is not None and stored.mask is not None else first
         if augment is not None and sample is not None:
             fields |= _through(augment, sample)
         if batches:
-            fields |= _again(batches, pairs, source, seed or 0)
+            fields |= _again(
+                (*pairs_of(batches), *islice(pairs or (), 128), *(drawn_again.pairs if drawn_again else ()))
+            )
     return AugmentationGeometry(**fields)
 
 
@@ -137,10 +137,10 @@ def _through(augment: Callable[..., Any], sample: Pair) -> dict[str, Any]:
     return {"tried": tried, "apart": apart, "mask_kept": kept, "seen": seen}
 
 
-def _again(batches: Sequence[Batch], pairs: Any, source: Any, seed: int) -> dict[str, Any]:
+def _again(pairs: Iterable[Pair]) -> dict[str, Any]:
     """Samples with exactly the same mask, from one draw, a second draw or the stored pairs."""
     seen: dict[bytes, list[np.ndarray]] = {}
-    for pair in _more(batches, pairs, source, seed):
+    for pair in pairs:
         if pair.mask is None or pair.image is None:
             continue
         mask = np.asarray(pair.mask)
@@ -159,29 +159,6 @@ def _again(batches: Sequence[Batch], pairs: Any, source: Any, seed: int) -> dict
             if gain > best:
                 example, best = how, gain
     return {"met_again": met, "moved_again": moved, "example": example}
-
-
-def _more(batches: Sequence[Batch], pairs: Any, source: Any, seed: int) -> Iterator[Pair]:
-    yield from pairs_of(batches)
-    if pairs is not None:
-        yield from islice(pairs, 128)
-    if isinstance(source, keras.utils.PyDataset):
-        start = time.perf_counter()
-        for index in range(min(len(source), 8)):
-            for _ in range(2):  # one after the other, so that generators it holds move on in between
-                x, y, _weight = keras.utils.unpack_x_y_sample_weight(source[index])
-                yield from pairs_of([Batch(_host(x), _host(y))])
-            if time.perf_counter() - start > 5.0:
-                return
-        return
-    rereadable = source is not None and not hasattr(source, "gi_frame") and not isinstance(source, np.ndarray | zip)
-    if rereadable and not isinstance(source, list | tuple | dict) and not hasattr(source, "__next__"):
-        again = draw(source, seed=seed + 1, limits=Limits(samples=128, megabytes=150, seconds=5))
-        yield from pairs_of(again.batches)
-
-
-def _host(part: Any) -> Any:
-    return keras.tree.map_structure(to_host, part)
 
 
 def _key(mask: np.ndarray) -> bytes:

@@ -48,12 +48,9 @@ class Scan:
         if pair.group not in sums and len(sums) >= _KEPT:
             return
         plane, _ = as_plane(pair.mask)
-        plane = plane if plane.ndim == 2 else plane_of(plane)
-        pixels = pair.image[::2, ::2].astype(np.float32)
-        pixels = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[-1] == 4 else pixels
-        row = np.array([pixels.mean(), pixels.std(), float((plane != 0).mean()), 1.0])
-        if np.isfinite(row).all():
-            sums[pair.group] = sums.get(pair.group, np.zeros(4)) + row
+        row = numbers(pair.image, plane if plane.ndim == 2 else plane_of(plane))
+        if row is not None:
+            sums[pair.group] = sums.get(pair.group, np.zeros(4)) + np.append(row, 1.0)
 
     def result(self) -> SplitStatistics:
         """The numbers of all pairs added."""
@@ -61,3 +58,11 @@ class Scan:
             split: np.array([row[:3] / row[3] for row in sums.values()]) for split, sums in self._sums.items() if sums
         }
         return SplitStatistics("group" if self._grouped else "image", values)
+
+
+def numbers(image: np.ndarray, plane: np.ndarray) -> np.ndarray | None:
+    """Mean and deviation of an image's pixels, and the share of its mask that is not 0; `None` if one is no number."""
+    pixels = image[::2, ::2].astype(np.float32)
+    pixels = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[-1] == 4 else pixels
+    row = np.array([pixels.mean(), pixels.std(), float((plane != 0).mean())])
+    return row if np.isfinite(row).all() else None

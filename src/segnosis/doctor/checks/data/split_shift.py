@@ -3,7 +3,9 @@
 ## What it looks for
 Brightness, contrast and share of marked pixels of each split, one number per image or, where samples come in
 groups, per group; two splits whose numbers differ more than chance and by a large step. Classes that are common in
-training and missing in a validation split large enough to hold them.
+training and missing in a validation split large enough to hold them. Between the batches of a program brightness and
+contrast must be nearly disjoint, for augmentation may change training images, and runs of like samples, such as the
+slices of one patient, count as few; marked pixels and classes are compared only where no augmentation is at work.
 
 ## Why the model does not learn
 It does, but the validation score stays low from the first epoch: it measures another task.
@@ -14,64 +16,71 @@ Shuffle before splitting, stratify by site or class, and read every split throug
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import numpy as np
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, kstwobign
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.batch_split_statistics import BatchSplitStatistics
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.split_statistics import MEASURES, SplitStatistics
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT006", "warning"
-EXPLAINED_BY = ("DAT001", "DAT003", "DAT004", "LAB", "PRE007")
+EXPLAINED_BY = ("DAT001", "DAT003", "DAT004", "LAB", "PRE006", "PRE007")
 
 
 def check(
-    split_statistics: SplitStatistics,
+    split_statistics: SplitStatistics | None = None,
+    batch_split_statistics: BatchSplitStatistics | None = None,
     label_census: LabelCensus | None = None,
     spec: DatasetSpec | None = None,
     *,
     fewest: int = 20,
     most_p: float = 1e-4,
     least_step: float = 0.5,
+    least_step_of_batches: float = 0.85,
     disjoint: float = 0.98,
     chance_of_absence: float = 1e-3,
 ) -> Verdict:
-    values = {split: rows for split, rows in split_statistics.values.items() if len(rows) >= fewest}
+    stored = split_statistics if split_statistics is not None and len(split_statistics.values) > 1 else None
+    if stored is None and batch_split_statistics is None:
+        return NotApplicable("neither splits of stored data nor validation batches were given")
+    unit = f"{stored.units}s" if stored else "samples"
+    everything = stored.values if stored else batch_split_statistics.values  # type: ignore[union-attr]
+    values = {split: rows for split, rows in everything.items() if len(rows) >= fewest}
     if len(values) < 2:
-        counts = {split: len(rows) for split, rows in split_statistics.values.items()}
-        return NotApplicable(
-            f"it takes two splits of {fewest} {split_statistics.units}s each; there are {counts or 'none'}"
-        )
+        counts = {split: len(rows) for split, rows in everything.items()}
+        return NotApplicable(f"it takes two splits of {fewest} {unit} each; there are {counts}")
     names = sorted(values, key=lambda split: (split != "train", split))
-    reference = values[names[0]]
-    largest, measured = (
-        (0.0, 1.0, "", ""),
-        {f"{split_statistics.units}s_in_{name}": len(values[name]) for name in names},
-    )
-    for other in names[1:]:
-        for k, quantity in enumerate(MEASURES):
-            test = ks_2samp(reference[:, k], values[other][:, k])
-            step = float(test.statistic)
-            measured[f"{quantity.replace(' ', '_')}_step_to_{other}"] = round(step, 4)  # type: ignore[assignment]
-            if test.pvalue < most_p and step > max(least_step, largest[0]):
-                largest = (step, float(test.pvalue), quantity, other)
-    if largest[0]:
-        step, p, quantity, other = largest
-        k = MEASURES.index(quantity)
+    measured: dict[str, float | int] = {f"{unit}_in_{name}": len(values[name]) for name in names}
+    steps = _steps(values, names) if stored else _steps_of_batches(batch_split_statistics)  # type: ignore[arg-type]
+    measured |= {f"{step.quantity.replace(' ', '_')}_step_to_{step.other}": round(step.size, 4) for step in steps}
+    least = least_step if stored else least_step_of_batches
+    apart = [step for step in steps if step.p < most_p and step.size > least]
+    if apart:
+        step = max(apart, key=lambda step: step.size)
+        k = MEASURES.index(step.quantity)
+        first, second = (float(np.median(values[name][:, k])) for name in (names[0], step.other))
+        certain = step.size >= disjoint and (stored is not None or batch_split_statistics.unchanged)  # type: ignore[union-attr]
         return Finding(
-            says=f"{quantity.capitalize()} differs between {names[0]} (median {np.median(reference[:, k]):.4g}) and "
-            f"{other} (median "
-            f"{np.median(values[other][:, k]):.4g}): their distributions are {step:.0%} apart (p = {p:.1g}).",
+            says=f"{step.quantity.capitalize()} differs between {names[0]} (median {first:.4g}) and {step.other} "
+            f"(median {second:.4g}): their distributions are {step.size:.0%} apart (p = {step.p:.1g}).",
             measured=measured,
             fix="Shuffle before splitting (`segnosis.data.split(data, seed=0)`), and read all splits through one "
             "loader",
-            where=(other,),
-            level="proven" if step >= disjoint else "suspected",
+            where=(step.other,),
+            level="proven" if certain else "suspected",
         )
-    missing = _missing(label_census, names, chance_of_absence, spec)
+    missing = (
+        _missing(label_census, names, chance_of_absence, spec)
+        if stored
+        else _missing_in_batches(batch_split_statistics, chance_of_absence)
+    )
     if missing:
         value, split, share = missing
         return Finding(
@@ -82,6 +91,56 @@ def check(
             level="suspected",
         )
     return Healthy(measured)
+
+
+class _Step(NamedTuple):
+    """How far one number's distribution lies from that of the training split, and how likely by chance."""
+
+    quantity: str
+    other: str
+    size: float
+    p: float
+
+
+def _steps(values: Mapping[str, np.ndarray], names: Sequence[str]) -> list[_Step]:
+    found = []
+    for other in names[1:]:
+        for k, quantity in enumerate(MEASURES):
+            test = ks_2samp(values[names[0]][:, k], values[other][:, k])
+            found.append(_Step(quantity, other, float(test.statistic), float(test.pvalue)))
+    return found
+
+
+def _steps_of_batches(seen: BatchSplitStatistics) -> list[_Step]:
+    """Of what augmentation leaves comparable, and of differences that would matter: where every image is alike, a trace
+    of noise keeps the distributions apart too."""
+    found = []
+    train, held_out = seen.values["train"], seen.values["validation"]
+    contrast = np.median(train[:, 1])
+    for k, quantity in enumerate(MEASURES):
+        first, second = float(np.median(train[:, k])), float(np.median(held_out[:, k]))
+        if quantity == "brightness":
+            matters = (seen.unchanged or seen.same_size) and abs(first - second) > 0.5 * contrast
+        else:
+            matters = seen.unchanged and max(first, second) > 1.5 * min(first, second)
+        if matters:
+            size = float(ks_2samp(train[:, k], held_out[:, k]).statistic)
+            one, two = seen.independent["train"][k], seen.independent["validation"][k]
+            p = float(kstwobign.sf(size * np.sqrt(one * two / (one + two))))
+            found.append(_Step(quantity, "validation", size, p))
+    return found
+
+
+def _missing_in_batches(seen: BatchSplitStatistics | None, chance: float) -> tuple[float, str, float] | None:
+    if seen is None or not seen.unchanged:
+        return None
+    train, held_out = (len(seen.values[name]) for name in ("train", "validation"))
+    fewer = min(held_out, float(seen.independent["validation"].min()))
+    for value, count in seen.classes["train"].items():
+        share = count / train
+        if value and not seen.classes["validation"].get(value) and (1 - share) ** fewer < chance:
+            return value, "validation", share
+    return None
 
 
 def _missing(
@@ -107,6 +166,16 @@ def _cases(shift: float) -> Case:
 
 def sick() -> Case:
     return _cases(shift=90.0)
+
+
+def sick_batches() -> Case:
+    images, masks = pair_patients.scenes(44, size=32)
+    images[20:] = 200 + images[20:] / 5
+    return Case(
+        batches=pair_patients.batches(images[20:], masks[20:]),
+        validation_batches=pair_patients.batches(images[:20], masks[:20]),
+        fit_arguments={"x": images[20:, ..., None]},
+    )
 
 
 def healthy() -> Case:

@@ -1,0 +1,114 @@
+"""`split_statistics` between the training and the validation batches, with how many independent samples they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segnosis.core.sample import Pair
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence._mask_look import as_plane
+from segnosis.doctor.evidence.drawn_again import DrawnAgain
+from segnosis.doctor.evidence.drawn_again import name_of as name
+from segnosis.doctor.evidence.label_space import LabelSpace
+from segnosis.doctor.evidence.split_statistics import numbers
+
+PRICE = "data"
+_GIVEN = {"train": "x", "validation": "validation_data"}
+
+
+@dataclass(frozen=True)
+class BatchSplitStatistics:
+    """Numbers per sample, samples met again left out.
+
+    Attributes:
+        values: Split → `(samples, 3)`: mean of the pixels, their standard deviation, share of pixels that are not 0
+            in the mask.
+        independent: Split → `(3,)`: so many independent samples they are worth. Neighbouring slices or frames are
+            alike: a run of numbers that stay close to the one before counts as fewer, unless it is all there is.
+        unchanged: Whether training samples are known to be passed on as they are stored.
+        same_size: Whether images of both are of one size.
+        classes: Split → value → masks that hold it, ignored ones left out; of masks with one plane or one-hot.
+    """
+
+    values: Mapping[str, np.ndarray]
+    independent: Mapping[str, np.ndarray]
+    unchanged: bool
+    same_size: bool
+    classes: Mapping[str, Counter[float]]
+
+
+def measure(
+    batches: Sequence[Batch],
+    validation_batches: Sequence[Batch],
+    label_space: LabelSpace | None = None,
+    drawn_again: DrawnAgain | None = None,
+    fit_arguments: Mapping[str, Any] | None = None,
+) -> BatchSplitStatistics:
+    """Measure what was drawn of both."""
+    ignore = label_space.ignore if label_space is not None else frozenset()
+    whole = {split: _length((fit_arguments or {}).get(key)) for split, key in _GIVEN.items()}
+    values, independent, classes, sizes = {}, {}, {}, {}
+    for split, drawn in (("train", batches), ("validation", validation_batches)):
+        counts: Counter[float] = Counter()
+        rows = []
+        for pair in _once(pairs_of(drawn, split=split)):
+            assert pair.image is not None and pair.mask is not None
+            plane = _ids(pair.mask)
+            kept = ~np.isin(plane, list(ignore))
+            row = numbers(pair.image, np.where(kept, plane, 0))
+            if row is not None:
+                rows.append(row)
+                counts.update(np.unique(plane[kept]).tolist() if len(counts) < 512 else ())
+            sizes[split] = pair.image.shape[:2]
+        if not rows:
+            raise Unavailable(f"the {split} batches hold no images with masks")
+        values[split], classes[split] = np.array(rows), counts
+        is_whole = len(rows) == whole.get(split)
+        independent[split] = np.array([len(rows) if is_whole else _independent(column) for column in values[split].T])
+    return BatchSplitStatistics(
+        values,
+        independent,
+        unchanged=bool(drawn_again and drawn_again.unchanged),
+        same_size=sizes["train"] == sizes["validation"],
+        classes=classes,
+    )
+
+
+def _length(data: Any) -> int | None:
+    """Samples of arrays as `fit` takes them."""
+    first = data[0] if isinstance(data, tuple) and data else data
+    return len(first) if isinstance(first, np.ndarray) else None
+
+
+def _once(pairs: Iterator[Pair]) -> Iterator[Pair]:
+    seen: set[bytes] = set()
+    for pair in pairs:
+        if pair.image is None or pair.mask is None or pair.image.size == 0 or (key := name(pair.image)) in seen:
+            continue
+        seen.add(key)
+        yield pair
+
+
+def _ids(mask: np.ndarray) -> np.ndarray:
+    """Class ids, with rows of zeros of a one-hot mask as −1."""
+    plane, _ = as_plane(mask)
+    if plane.ndim == 2:
+        return plane
+    return np.where(plane.any(-1), plane.argmax(-1), -1)
+
+
+def _independent(column: np.ndarray) -> float:
+    """Effective number of independent values of a series, from the correlation of neighbours."""
+    away = column - column.mean()
+    power = float((away**2).sum())
+    if len(column) < 3 or power == 0:
+        return 1.0
+    near = min(max(float((away[1:] * away[:-1]).sum()) / power, 0.0), 0.99)
+    return len(column) * (1 - near) / (1 + near)

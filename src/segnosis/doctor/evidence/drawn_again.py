@@ -1,0 +1,99 @@
+"""Samples that the training pipeline gives once more, and whether augmentation changed them in between."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from segnosis.core.sample import Pair
+from segnosis.doctor.batches import Limits, draw, to_host
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.random_state import random_state_kept
+
+PRICE = "data"
+_SECONDS = 5.0
+_FEWEST = 8
+
+
+@dataclass(frozen=True)
+class DrawnAgain:
+    """A second draw.
+
+    Attributes:
+        pairs: Its samples; none of a generator, which cannot be wound back, and of arrays, which need no second look.
+        unchanged: Whether samples are passed on as they are stored: `None` where no sample was met twice.
+    """
+
+    pairs: tuple[Pair, ...]
+    unchanged: bool | None
+
+
+def measure(
+    batches: Sequence[Batch], fit_arguments: Mapping[str, Any] | None = None, seed: int | None = None
+) -> DrawnAgain:
+    """Draw again where that is possible; the pipeline's counters and all random states are put back."""
+    source = (fit_arguments or {}).get("x")
+    if isinstance(source, np.ndarray):
+        return DrawnAgain((), True)
+    known: set[bytes] = set()
+    repeated = _repeats(pairs_of(batches), known)
+    with random_state_kept(source):
+        np.random.seed((seed or 0) + 1)
+        random.seed((seed or 0) + 1)
+        pairs = tuple(_second(source, seed or 0))
+    same = _repeats(pairs, known)
+    if repeated >= _FEWEST or same >= max(_FEWEST, len(pairs) / 2):
+        return DrawnAgain(pairs, True)
+    whole = len(pairs) >= _FEWEST and (isinstance(source, keras.utils.PyDataset) or _met(batches, pairs) >= _FEWEST)
+    return DrawnAgain(pairs, False if whole and not same else None)
+
+
+def _second(source: Any, seed: int) -> Iterator[Pair]:
+    if isinstance(source, keras.utils.PyDataset):
+        start = time.perf_counter()
+        for index in range(min(len(source), 8)):
+            for _ in range(2):  # one after the other, so that generators it holds move on in between
+                x, y, _weight = keras.utils.unpack_x_y_sample_weight(source[index])
+                yield from pairs_of([Batch(_host(x), _host(y))])
+            if time.perf_counter() - start > _SECONDS:
+                return
+        return
+    rereadable = source is not None and not hasattr(source, "gi_frame") and not isinstance(source, zip)
+    if rereadable and not isinstance(source, list | tuple | dict) and not hasattr(source, "__next__"):
+        again = draw(source, seed=seed + 1, limits=Limits(samples=128, megabytes=150, seconds=_SECONDS))
+        yield from pairs_of(again.batches)
+
+
+def _repeats(pairs: Iterable[Pair], known: set[bytes]) -> int:
+    """Images that are in `known` or come twice, blank ones apart; `known` then holds them all."""
+    count = 0
+    for pair in pairs:
+        if pair.image is None or pair.image.min() == pair.image.max():
+            continue
+        name = name_of(pair.image)
+        count += name in known
+        known.add(name)
+    return count
+
+
+def _met(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:
+    """Samples of the second draw with exactly a mask of the first."""
+    masks = {name_of(pair.mask) for pair in pairs_of(batches) if pair.mask is not None and pair.mask.any()}
+    return sum(pair.mask is not None and name_of(pair.mask) in masks for pair in pairs)
+
+
+def _host(part: Any) -> Any:
+    return keras.tree.map_structure(to_host, part)
+
+
+def name_of(array: np.ndarray) -> bytes:
+    """A hash of the values, by which an array is known again."""
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=12).digest()
