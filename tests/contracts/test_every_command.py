@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import segnosis
 from segnosis.cli.main import main
 from segnosis.core import discovery
 
@@ -28,6 +29,18 @@ def test_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     first = (inspect.getdoc(COMMANDS[name].command) or "").splitlines()[0]
     assert first[:40] in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = _run(capsys, name.rstrip("_"), "--help")
+    shown = out.partition("Examples:")[2].split("\n")
+    assert [line.strip() for line in shown if line.strip()] == list(COMMANDS[name].EXAMPLES)
+    assert all(line.startswith(f"segnosis {name.rstrip('_')} ") for line in COMMANDS[name].EXAMPLES)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(capsys, "--version") == (0, f"segnosis {segnosis.__version__}\n", "")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

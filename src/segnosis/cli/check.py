@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis check path/to/data --html faults.html",)
+
 
 def command(
     data: str = typer.Argument(..., metavar="DATA", help="Folder of images and masks."),

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis demo --out runs/demo",)
+
 
 def command(
     out: Path = typer.Option(Path("runs/demo"), "--out", help="Run folder to make; an older demo there is replaced."),
     epochs: int = typer.Option(15, "--epochs", help="Epochs to train, 20 steps each."),
 ) -> None:
-    """Make hearts, train on them, score, diagnose and report: about two minutes on two cores."""
+    """Train on hearts that it makes itself. Scores, diagnoses and reports: about two minutes on two cores."""
     from segnosis.cli.screen import Screen, load_keras
     from segnosis.jobs.demo import demo
     from segnosis.report.diagnosis_text import render

@@ -7,6 +7,12 @@ from typing import Any
 
 import typer
 
+EXAMPLES = (
+    "segnosis diagnose train.py",
+    "segnosis diagnose train.py --html why.html -- --my-option 3",
+    "segnosis diagnose runs/first",
+)
+
 SETTINGS = {"context_settings": {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}}
 """Options we do not know belong to the user's script; after `--` all do."""
 

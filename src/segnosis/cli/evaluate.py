@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis evaluate runs/first path/to/data --json scores.json",)
+
 
 def command(
     run: Path = typer.Argument(..., metavar="RUN", help="Run folder."),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+EXAMPLES = ("segnosis explain LAB002",)
+
 
 def command(check: str = typer.Argument(..., metavar="CODE", help="Code or name of a check, as LAB002.")) -> None:
     """Say what a check looks for, why it matters and what to do."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis export runs/first --to onnx",)
+
 
 def command(
     run: Path = typer.Argument(..., metavar="RUN", help="Run folder."),
@@ -14,7 +16,7 @@ def command(
     data: Path | None = typer.Option(None, "--data", metavar="DATA", help="Where the run's data lies now, if moved."),
     int8: bool = typer.Option(False, "--int8", help="Also write eight-bit ONNX, if it costs at most 0.01 mean IoU."),
 ) -> None:
-    """Write the model of RUN for use without Keras, and check it on held-out images."""
+    """Write RUN's model for use without Keras. It is checked on held-out images before it is kept."""
     from segnosis.cli.screen import Screen, load_keras
     from segnosis.jobs.export import export
 

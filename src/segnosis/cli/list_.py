@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis list models",)
+
 _FAMILIES = {
     "models": "segnosis.models",
     "backbones": "segnosis.models.backbones",
@@ -23,7 +25,7 @@ def command(
         ..., metavar="KIND", help="models, backbones, losses, metrics, readers, transforms, checks"
     ),
 ) -> None:
-    """List models, backbones, losses, metrics, readers, transforms or checks, one line each."""
+    """List what there is of a kind, one line each."""
     from segnosis.core import discovery
     from segnosis.core.errors import ArgumentError, did_you_mean
 

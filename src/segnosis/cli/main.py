@@ -29,12 +29,14 @@ def application() -> typer.Typer:
     @app.callback()
     def common(
         traceback: bool = typer.Option(False, "--traceback", help="Show Python's traceback of an error."),
+        version: bool = typer.Option(False, "--version", is_eager=True, callback=_version, help="Show the version."),
     ) -> None:
         pass
 
     for name, module in discovery.units("segnosis.cli").items():
         settings = getattr(module, "SETTINGS", {})
-        app.command(name.rstrip("_").replace("_", "-"), **settings)(module.command)
+        examples = "".join(f"\n  {line}" for line in getattr(module, "EXAMPLES", ()))
+        app.command(name.rstrip("_").replace("_", "-"), epilog=f"\b\nExamples:{examples}", **settings)(module.command)
     return app
 
 
@@ -54,6 +56,14 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("error: stopped by you.", file=sys.stderr)
         sys.exit(FAILED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from segnosis import __version__
+
+        print(f"segnosis {__version__}")
+        raise typer.Exit
 
 
 def _own(arguments: list[str]) -> int:

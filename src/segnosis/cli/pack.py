@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis pack path/to/data --out path/to/shards",)
+
 
 def command(
     data: str = typer.Argument(..., metavar="DATA", help="Folder of images and masks, in any layout that is read."),
@@ -13,7 +15,7 @@ def command(
     shard_megabytes: int = typer.Option(256, "--shard-megabytes", min=1, help="Size at which a shard is closed."),
     skip_unreadable: bool = typer.Option(False, "--skip-unreadable", help="Leave out samples that cannot be read."),
 ) -> None:
-    """Write a data set as checksummed shards of decoded samples, for fast streaming."""
+    """Write a data set as shards, for fast streaming. They hold decoded samples with checksums."""
     from segnosis.cli.screen import Screen
     from segnosis.jobs.pack import pack
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis plan path/to/data --minutes 6 -o plan.yaml",)
+
 
 def command(
     data: str = typer.Argument(..., metavar="DATA", help="Folder of images and masks."),
@@ -17,7 +19,7 @@ def command(
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     seed: int = typer.Option(0, "--seed", help="Seed of everything random."),
 ) -> None:
-    """Print every decision `segnosis train DATA` would make, each with its reason."""
+    """Print what `segnosis train DATA` would do. Each decision has its reason."""
     from segnosis.cli.screen import Screen, load_keras
     from segnosis.jobs.plan import plan
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis predict runs/first path/to/new/images -o masks --overlay",)
+
 
 def command(
     runs: list[Path] = typer.Argument(..., metavar="RUN... IMAGES", help="Run folders, then an image or a folder."),
@@ -22,7 +24,7 @@ def command(
     engine: str | None = typer.Option(None, "--engine", help="dask://host:port of a scheduler, in place of processes."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Predict again what is in the folder already."),
 ) -> None:
-    """Write a mask for every image: PNG with palette, TIFF for a TIFF, volumes with their own affine.
+    """Write a mask for every image. PNG with palette, TIFF for a TIFF, volumes with their own affine.
 
     Several RUNs are an ensemble. Masks that are there already are kept, so that the same command goes on with what was
     stopped. areas.csv has a line an image and class. A TIFF larger than memory is predicted by windows.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = ("segnosis report runs/first",)
+
 
 def command(run: Path = typer.Argument(..., metavar="RUN", help="Run folder.")) -> None:
     """Write RUN's report.html again from what the run folder holds."""

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import typer
 
+EXAMPLES = (
+    "segnosis train path/to/data --minutes 6 --out runs/first",
+    "segnosis train --resume --out runs/first",
+)
+
 
 def command(
     data: str = typer.Argument("", metavar="DATA", help="Folder of images and masks.", show_default=False),
