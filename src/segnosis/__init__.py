@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "cross_validate": "segnosis.jobs.folds",
     "export": "segnosis.jobs.export",
     "predict": "segnosis.jobs.predict",
     "train": "segnosis.jobs.train",
@@ -22,8 +23,8 @@ _WHERE = {
 }
 _ROOMS = ("data", "losses", "metrics", "models", "core")
 
-__all__ = ["Diagnosis", "Finding", "Plan", "Watch", "__version__", "core", "data", "diagnose", "export", "losses"]
-__all__ += ["metrics", "models", "predict", "train"]
+__all__ = ["Diagnosis", "Finding", "Plan", "Watch", "__version__", "core", "cross_validate", "data", "diagnose"]
+__all__ += ["export", "losses", "metrics", "models", "predict", "train"]
 
 if TYPE_CHECKING:
     from segnosis import core, data, losses, metrics, models
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from segnosis.doctor.verdict import Finding
     from segnosis.doctor.watch import Watch
     from segnosis.jobs.export import export
+    from segnosis.jobs.folds import cross_validate
     from segnosis.jobs.predict import predict
     from segnosis.jobs.train import train
     from segnosis.training.plan import Plan

@@ -10,6 +10,7 @@ import pytest
 import segnosis as sg
 from segnosis.core.errors import ArgumentError, DataError
 from segnosis.data.dataset import Dataset
+from segnosis.data.folds import fold
 from segnosis.data.readers.base import Entry, Index
 from segnosis.data.source import Source
 
@@ -100,3 +101,45 @@ def test_one_group_and_wrong_fractions_are_clear_errors() -> None:
         sg.data.split(made([0, 0, 0]))
     with pytest.raises(ArgumentError, match="fractions"):
         sg.data.split(made([0, 1, 2]), fractions=(0.5, 0.2, 0.2))
+
+
+@pytest.mark.parametrize(("number", "count"), [(5, 5), (13, 5), (60, 4), (2, 2)])
+def test_every_group_is_held_out_by_one_fold_and_never_cut(number: int, count: int) -> None:
+    rng = np.random.default_rng(number)
+    data = made([g for g in range(number) for _ in range(int(rng.integers(1, 6)))])
+    folds = [fold(data, k, count, seed=3) for k in range(1, count + 1)]
+    assert sorted(id for parts in folds for id in parts.test.ids) == sorted(data.ids)
+    for parts in folds:
+        train, val, test = (set(part.groups) for part in parts)
+        assert not train & (val | test)
+        assert (val == test) if number == 2 else not val & test
+        assert train | val | test == set(data.groups)
+    sizes = [len(parts.test) for parts in folds]
+    assert max(sizes) - min(sizes) <= (5 if number < 60 else 6)  # groups hold up to five samples
+    assert [fold(data, k, count, seed=3).test.ids for k in range(1, count + 1)] == [f.test.ids for f in folds]
+    if number > 5:
+        assert fold(data, 1, count, seed=4).test.ids != folds[0].test.ids
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rare_classes_are_spread_over_the_folds(seed: int) -> None:
+    classes = [1] * 70 + [2] * 20 + [3] * 5
+    for k in range(1, 6):
+        test = fold(made(list(range(95)), classes=classes), k, 5, seed=seed).test
+        counts = [sum(c in test.classes_in(i) for i in range(len(test))) for c in (1, 2, 3)]
+        assert (len(test), counts) == (19, [14, 4, 1])
+
+
+def test_what_the_data_set_holds_back_for_testing_is_in_no_fold() -> None:
+    data = made(list(range(30)), splits=["train"] * 20 + ["val"] * 6 + ["test"] * 4)
+    held_out = [id for k in (1, 2, 3) for id in fold(data, k, 3).test.ids]
+    assert sorted(held_out, key=int) == [str(i) for i in range(26)]
+    assert "own lists" not in fold(data, 1, 3).note
+
+
+def test_more_folds_than_groups_and_wrong_numbers_are_clear_errors() -> None:
+    with pytest.raises(DataError, match=r"folds=5, groups=3.*--folds 3"):
+        fold(made([0, 0, 1, 2]), 1, 5)
+    for number, count in ((1, 1), (0, 5), (6, 5)):
+        with pytest.raises(ArgumentError, match="at least two folds"):
+            fold(made([0, 1, 2]), number, count)

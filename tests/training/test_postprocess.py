@@ -104,4 +104,4 @@ def test_only_what_raises_the_score_is_chosen() -> None:
         (timid, {1: Steps(threshold=0.3)}),
     ):
         predictor: Any = _Guess(wrong)
-        assert choose(predictor, data).steps == expected
+        assert choose([(predictor, data)]).steps == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -22,14 +23,18 @@ def command(
     minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     seed: int | None = typer.Option(None, "--seed", help="Seed of everything random."),
-    resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in --out."),
+    folds: int | None = typer.Option(None, "--folds", help="Cross-validate: a run for each fold of whole groups."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run, or folds, in --out."),
     anyway: bool = typer.Option(False, "--anyway", help="Train although the data has a proven error."),
 ) -> None:
     """Train on DATA, score on held-out samples, diagnose, and write a report."""
     from segnosis.cli.screen import Screen, load_keras
     from segnosis.core.errors import ArgumentError
+    from segnosis.jobs.folds import cross_validate
+    from segnosis.jobs.run import fold_folders
     from segnosis.jobs.train import train
     from segnosis.report.diagnosis_text import render
+    from segnosis.report.folds_text import folds_table
     from segnosis.report.scores_text import depth_table, table
     from segnosis.training.plan import Plan
 
@@ -42,19 +47,17 @@ def command(
     if isinstance(source, Plan) and data:
         source = source.with_(data=data)
     screen = Screen()
-    run = train(
-        source,
-        out=out,
-        model=model,
-        backbone=backbone,
-        weights=weights,
-        minutes=minutes,
-        epochs=epochs,
-        resume=resume,
-        anyway=anyway,
-        seed=seed,
-        listener=screen,
-    )
+    asked: dict[str, Any] = {
+        "out": out, "model": model, "backbone": backbone, "weights": weights, "minutes": minutes, "epochs": epochs,
+        "resume": resume, "anyway": anyway, "seed": seed, "listener": screen,
+    }  # fmt: skip
+    if folds is not None or (resume and out is not None and fold_folders(out)):
+        made = cross_validate(source, folds=folds, **asked)
+        screen.close()
+        print(folds_table(made.scores))
+        print(f"report: {made.report}")
+        return
+    run = train(source, **asked)
     screen.close()
     print(table(run.scores))
     if "depths" in run.scores:

@@ -29,13 +29,18 @@ class Split(NamedTuple):
             if self.train.source.index.group_by
             else f"{train}, {val} and {test} samples"
         )
-        own = self.train.source.index.entries and any(entry.split for entry in self.train.source.index.entries)
-        text = f"{sizes} to train on, to choose by and to test on" + (", by the data set's own lists" if own else "")
+        text = f"{sizes} to train on, to choose by and to test on{self.whose}"
         if np.array_equal(self.val.rows, self.test.rows):
             text += (
                 "; too few groups for a test part of its own: the same samples choose and test, so the score flatters"
             )
         return text
+
+    @property
+    def whose(self) -> str:
+        """Whether the data set itself told which sample goes where."""
+        own = any(entry.split for entry in self.train.source.index.entries)
+        return ", by the data set's own lists" if own else ""
 
 
 def split(data: Dataset, *, seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)) -> Split:
@@ -76,7 +81,7 @@ def split(data: Dataset, *, seed: int = 0, fractions: tuple[float, float, float]
     members: dict[str, list[int]] = defaultdict(list)
     for i, group in enumerate(groups):
         members[group].append(i)
-    own = _own(data, members)
+    own = own_lists(data, members)
     train, val, test = own.get("train", []), own.get("val", []), own.get("test", [])
     if not own:
         train = list(members)
@@ -100,16 +105,16 @@ def split(data: Dataset, *, seed: int = 0, fractions: tuple[float, float, float]
         train = [train[first]]
     else:
         if not test:
-            train, test = _carve(data, train, members, fractions[2], rng)
+            train, test = carve(data, train, members, fractions[2], rng)
         if not val:
             if len(train) < 2:
                 val = test
             else:
-                train, val = _carve(data, train, members, fractions[1] / (fractions[0] + fractions[1]), rng)
+                train, val = carve(data, train, members, fractions[1] / (fractions[0] + fractions[1]), rng)
     return Split(*(data.subset(sorted(i for group in part for i in members[group])) for part in (train, val, test)))
 
 
-def _own(data: Dataset, members: dict[str, list[int]]) -> dict[str, list[str]]:
+def own_lists(data: Dataset, members: dict[str, list[int]]) -> dict[str, list[str]]:
     """Split → groups, by the layout; a group in two parts is DAT005's to tell, and stays with the first."""
     split_of = {id: name for name, ids in data.splits.items() for id in ids}
     if len(data.splits) < 2 or "train" not in data.splits:
@@ -125,14 +130,14 @@ def _own(data: Dataset, members: dict[str, list[int]]) -> dict[str, list[str]]:
     return out
 
 
-def _carve(
+def carve(
     data: Dataset, pool: list[str], members: dict[str, list[int]], share: float, rng: np.random.Generator
 ) -> tuple[list[str], list[str]]:
     """Take about `share` of the samples of `pool` out, whole groups, classes alike.
 
     Groups are dealt out in random order, those with the rarest classes first; each goes where the part is most behind.
     """
-    classes = _classes(data, pool, members)
+    classes = classes_of_groups(data, pool, members)
     order = [pool[i] for i in rng.permutation(len(pool))]
     number = {name: sum(name in found for found in classes.values()) for names in classes.values() for name in names}
     rarest = {group: min((number[name] for name in classes[group]), default=len(pool) + 1) for group in order}
@@ -156,9 +161,18 @@ def _carve(
     return [group for group in pool if group not in held], out
 
 
-def _classes(data: Dataset, pool: list[str], members: dict[str, list[int]]) -> dict[str, frozenset[int]]:
-    """Classes in each group, background apart, where the masks are small enough in number to be asked again."""
+def classes_of_groups(
+    data: Dataset, pool: list[str], members: dict[str, list[int]], *, least: int = 3
+) -> dict[str, frozenset[int]]:
+    """Classes in each group, background apart, where the masks are small enough in number to be asked again.
+
+    Args:
+        data: The data set.
+        pool: Groups to look at.
+        members: Group → its samples.
+        least: Number of classes from which on it is worth a look.
+    """
     spec = data.spec
-    if spec.num_classes < 3 or len(data) > 20_000:
+    if spec.num_classes < least or len(data) > 20_000:
         return {group: frozenset() for group in pool}
     return {group: frozenset().union(*(data.classes_in(i) for i in members[group])) for group in pool}

@@ -15,7 +15,7 @@ from segnosis.core.run_folder import read_json, write_json, write_text
 from segnosis.data.dataset import Dataset
 from segnosis.data.source import Source
 from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, predict_one, target_of
-from segnosis.jobs.run import Run, opened
+from segnosis.jobs.run import Run, members
 from segnosis.jobs.spread import spread
 from segnosis.training.listener import Listener
 
@@ -45,7 +45,8 @@ def predict(
     by windows.
 
     Args:
-        run: Run folder, or the run; several are an ensemble, the mean of whose probabilities counts.
+        run: Run folder, or the run; several are an ensemble, the mean of whose probabilities counts, and so are the
+            folds in the folder of a cross-validation.
         images: An image, a volume, or a folder of them; masks lying beside the images are left alone.
         output: Folder for the masks, made when missing.
         probabilities: Also write `NAME.probabilities.*`, float32.
@@ -71,7 +72,7 @@ def predict(
     _check(scales, workers, precision)
     listener, output = listener or Listener(), Path(output)
     given = [run] if isinstance(run, str | Path | Run) else run
-    runs = [one if isinstance(one, Run) else opened(one) for one in given]
+    runs = [run for one in given for run in ([one] if isinstance(one, Run) else members(one))]
     start = spread(predict_one, workers=workers, engine=engine)
     settings = Settings(
         runs=tuple(str(one.out) for one in runs),
@@ -131,7 +132,7 @@ def _same_classes(runs: Sequence[Run]) -> None:
 
 
 def _postprocessing(runs: Sequence[Run], settings: Settings, listener: Listener) -> str:
-    """What the first run's folder holds for these runs, or what its validation images say now."""
+    """What the first run's folder holds for these runs, or what its validation images, or those of the folds, say."""
     first = runs[0]
     file = first.out / "postprocessing.json"
     key = ", ".join(str(Path(run.out).resolve()) for run in runs[1:])
@@ -139,19 +140,26 @@ def _postprocessing(runs: Sequence[Run], settings: Settings, listener: Listener)
     if key not in stored:
         from segnosis.training import postprocess
 
-        plan = first.plan
-        dataset = data.open(plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
-        wanted = set(first.scores["split"]["validation"])
-        held = dataset.subset(place for place, name in enumerate(dataset.ids) if name in wanted)
+        together = ensemble(settings)
+        # What one fold holds out the others have trained on: each fold judges by its own images and its own model.
+        folds = all(run.plan.fold for run in runs)
+        judges = zip(runs, together.predictors, strict=True) if folds else [(first, together)]
         chosen = postprocess.choose(
-            ensemble(settings),
-            held,
+            [(predictor, _validation(run)) for run, predictor in judges],
             progress=lambda done, total: listener.step("choosing post-processing on validation images", done, total),
         )
         stored[key] = chosen.to_json()
         write_json(file, stored)
     listener.say(f"post-processing: {stored[key] or 'none helps'}")
     return json.dumps(stored[key])
+
+
+def _validation(run: Run) -> Dataset:
+    """The samples by which the run chose its best epoch."""
+    plan = run.plan
+    dataset = data.open(plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
+    wanted = set(run.scores["split"]["validation"])
+    return dataset.subset(place for place, name in enumerate(dataset.ids) if name in wanted)
 
 
 def _images(source: str | Path) -> Dataset:

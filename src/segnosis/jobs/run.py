@@ -66,9 +66,35 @@ class Run:
         return [*shallower, self.model()] if count else []
 
 
+FOLDS = "folds.json"
+"""What makes a folder a cross-validation: what was asked for, beside the runs of its folds."""
+
+
+def fold_folders(out: str | Path) -> list[Path]:
+    """Run folders of the folds of a cross-validation in `out`, begun or not; none where `out` is something else.
+
+    Example:
+        >>> fold_folders("runs/none")
+        []
+    """
+    job = Path(out) / FOLDS
+    return [Path(out) / f"fold-{number + 1}" for number in range(read_json(job)["folds"])] if job.exists() else []
+
+
+def members(out: str | Path) -> list[Run]:
+    """The finished run in `out`, or those of its folds."""
+    return [opened(folder) for folder in fold_folders(out) or [Path(out)]]
+
+
 def opened(out: str | Path) -> Run:
     """The finished run in `out`; a folder that is none, or that did not finish, is one clear error."""
     run = Run(Path(out))
+    if folds := fold_folders(out):
+        raise RunError(
+            "This folder is a cross-validation; one of its folds is a run.",
+            received={"run": str(out), "folds": len(folds)},
+            cure=f"Name a fold, as {folds[0]}; `segnosis predict` and `segnosis report` take the whole folder.",
+        )
     if not run.folder.plan.exists():
         raise RunError(
             "A run is a folder made by `segnosis train`, with a plan.yaml in it.",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from segnosis import data
-from segnosis.core.errors import ArgumentError, RunError
+from segnosis.core.errors import ArgumentError, RunError, StoppedError
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_with
+from segnosis.data import folds
 from segnosis.data.dataset import Dataset
 from segnosis.data.fingerprint import Fingerprint, FingerprintScan
 from segnosis.data.labels import IGNORE
@@ -23,6 +21,7 @@ from segnosis.data.split import Split
 from segnosis.doctor.check_data import check_data
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.jobs.run import Run
+from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 
@@ -39,6 +38,7 @@ def train(
     resume: bool = False,
     anyway: bool = False,
     seed: int | None = None,
+    fold: tuple[int, int] | None = None,
     listener: Listener | None = None,
 ) -> Run:
     """Train a segmentation model on a data set, score it on held-out samples, and say what is wrong if something is.
@@ -55,17 +55,19 @@ def train(
         resume: Continue the unfinished run in `out` by its own plan; `source` may then be the same or `""`.
         anyway: Train although the data has a proven error.
         seed: Seed of split, weights, batches and augmentation; 0 when left out.
+        fold: `(2, 5)` holds out the second of five folds; `segnosis.cross_validate` trains them all.
         listener: Who is told of the progress.
 
     Returns:
         The finished run: `run.scores["mean_iou"]`, `run.report`, `run.diagnosis`.
 
     Raises:
-        RunError: `out` holds a run already, cannot be written, or training was stopped.
+        RunError: `out` holds a run already, or cannot be written.
+        StoppedError: Ctrl-C or SIGTERM came; the state is saved, `resume=True` goes on to the same bits.
         DataError: The data cannot be read, or has a proven error and `anyway` is false.
     """
     # The training floor loads Keras; a wrong argument or folder should say so at once.
-    _exclusive(minutes, epochs)
+    only_one_limit(minutes, epochs)
     started = time.monotonic()
     listener = listener or Listener()
     given = source if isinstance(source, Plan) else None
@@ -73,23 +75,25 @@ def train(
         folder, given = _unfinished(out)
     else:
         name = Path(given.data if given else str(source)).resolve().name
-        folder = _fresh(Path(out) if out else Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        folder = fresh(Path(out) if out else Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     asked = {
         "model": model,
         "backbone": backbone,
         "weights": None if weights is None else str(weights),
         "minutes": minutes,
         "epochs": epochs,
+        "fold": fold,
     }
-    with _terminated_as_interrupt():
+    with Interruption().listening() as interruption:
         try:
-            return _train(source, given, folder, asked, resume, anyway, seed, listener, started)
+            return _train(source, given, folder, asked, resume, anyway, seed, listener, started, interruption)
         except KeyboardInterrupt as error:
             done = sum(1 for _ in folder.epochs())
-            raise RunError(
-                f"Training was stopped by you; {done} finished epochs are kept.",
+            raise StoppedError(
+                f"Training was stopped; {done} finished epochs are kept, and the steps since.",
                 received={"run": str(folder.root)},
                 cure=f"Go on with `segnosis train --resume --out {folder.root}`, or remove the folder.",
+                exit_code=interruption.exit_code,
             ) from error
 
 
@@ -103,6 +107,7 @@ def _train(
     seed: int | None,
     listener: Listener,
     started: float,
+    interruption: Interruption,
 ) -> Run:
     dataset = data.open(
         given.data if given else str(source),
@@ -112,14 +117,18 @@ def _train(
     )
     seed = given.seed if given and seed is None else seed or 0
     anyway = anyway or (given is not None and given.unreadable == "skip")
-    fingerprint, checked, parts = examined(dataset, seed=seed, listener=listener, anyway=anyway)
+    fold = given.fold if given and asked["fold"] is None else asked["fold"]
+    fingerprint, checked, parts = examined(dataset, seed=seed, fold=fold, listener=listener, anyway=anyway)
     from segnosis.doctor.diagnose import diagnose
     from segnosis.doctor.diagnose_run import history
     from segnosis.doctor.examine import merge
     from segnosis.report import run_report
     from segnosis.training import build, depths, evaluate, planner, showcase
     from segnosis.training.environment import environment
-    from segnosis.training.fit import feed_for, fit
+    from segnosis.training.feeds import feed_for
+    from segnosis.training.fit import fit
+    from segnosis.training.optimizer import optimizer
+    from segnosis.training.pace import peak_memory
     from segnosis.training.predict import Predictor
 
     changes: dict[str, Any] = {"seed": seed, "unreadable": "skip" if anyway else "stop"}
@@ -137,7 +146,15 @@ def _train(
     if plan.model_arguments.get("deep_supervision"):
         pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 5 if build.backbone(plan) else 4))
     fitted = fit(
-        plan, parts[0], parts[1], folder, listener=listener, resume=resume, started=started, pixels_after=pixels
+        plan,
+        parts[0],
+        parts[1],
+        folder,
+        listener=listener,
+        resume=resume,
+        started=started,
+        pixels_after=pixels,
+        interruption=interruption,
     )
     predictor = Predictor.planned(plan, fitted.model)
     scores = evaluate.evaluate(
@@ -159,6 +176,9 @@ def _train(
         "stopped": fitted.stopped,
         "split": {name: part.ids for name, part in zip(("train", "validation", "test"), parts, strict=True)},
         "seconds": round(time.monotonic() - started, 1),
+        "left_out": fitted.unreadable,
+        "peak_memory": peak_memory(),
+        "forecast": asdict(fitted.forecast) if fitted.forecast else None,
     }
     scores["shown"] = showcase.save(folder, predictor, parts[2], scores["samples"])
     listener.step("examining model, loss and history")
@@ -167,7 +187,7 @@ def _train(
         feed_for(fitted.plan, parts[0], training=True),
         feed_for(fitted.plan, parts[1], training=False),
         loss=build.loss(fitted.plan, ignore_class=IGNORE),
-        optimizer=build.optimizer(fitted.plan, total_steps=fitted.plan.epochs * (fitted.plan.steps_per_epoch or 1)),
+        optimizer=optimizer(fitted.plan, steps=fitted.plan.epochs * (fitted.plan.steps_per_epoch or 1)),
         class_names=list(dataset.spec.class_names),
         history=history(folder),
         seed=seed,
@@ -183,10 +203,15 @@ def _train(
 
 
 def examined(
-    dataset: Dataset, *, seed: int, listener: Listener, anyway: bool = True
+    dataset: Dataset,
+    *,
+    seed: int,
+    listener: Listener,
+    fold: tuple[int, int] | None = None,
+    anyway: bool = True,
 ) -> tuple[Fingerprint, Diagnosis, Split]:
     """Fingerprint, data diagnosis and split of a data set, from one pass over its files; stops at a proven error."""
-    parts = data.split(dataset, seed=seed)
+    parts = data.split(dataset, seed=seed) if fold is None else folds.fold(dataset, *fold, seed=seed)
     measured = FingerprintScan(dataset)
     checked = check_data(
         dataset,
@@ -200,7 +225,8 @@ def examined(
     return measured.result(), checked, parts
 
 
-def _exclusive(minutes: float | None, epochs: int | None) -> None:
+def only_one_limit(minutes: float | None, epochs: int | None) -> None:
+    """Minutes or epochs or neither, and no nonsense."""
     if minutes is not None and not (np.isfinite(minutes) and minutes > 0):
         raise ArgumentError("`minutes` is a positive number.", received={"minutes": minutes}, cure="Pass minutes=5.")
     if epochs is not None and epochs < 1:
@@ -213,7 +239,7 @@ def _exclusive(minutes: float | None, epochs: int | None) -> None:
         )
 
 
-def _fresh(root: Path) -> RunFolder:
+def fresh(root: Path) -> RunFolder:
     """An output folder that is writable and holds no run."""
     folder = RunFolder(root)
     if folder.plan.exists() or folder.scores.exists():
@@ -242,23 +268,6 @@ def _unfinished(out: str | Path | None) -> tuple[RunFolder, Plan]:
             cure="To train longer, start a new run with more `--epochs`.",
         )
     return folder, Plan.load(folder.plan)
-
-
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """A polite `kill` (as preemptible machines send) stops a run as Ctrl-C does: cleanly, to be resumed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _stop_on_error(checked: Diagnosis) -> None:

@@ -34,8 +34,8 @@ def write(folder: RunFolder) -> Path:
         diagnosis=Diagnosis.from_json(read_json(folder.diagnosis)),
         history=history,
         charts=_charts(history),
-        confusion=_confusion(scores),
-        ranked=sorted(scores["samples"], key=_worst_first),
+        confusion=confusion_rows(scores),
+        ranked=sorted(scores["samples"], key=worst_first),
         colours=[_css(colour) for colour in palette(len(fingerprint["classes"])).tolist()],
         error_key=[(meaning, _css(colour)) for meaning, colour in ERROR_COLOURS.items()],
         samples=[
@@ -73,12 +73,13 @@ def _css(colour: Sequence[int]) -> str:
     return f"rgb({red}, {green}, {blue})"
 
 
-def _worst_first(row: Mapping[str, Any]) -> tuple[bool, float, str]:
+def worst_first(row: Mapping[str, Any]) -> tuple[bool, float, str]:
+    """Key that sorts samples by foreground Dice; those without foreground come last."""
     score = row["foreground_dice"]
     return score is None, score or 0.0, row["id"]
 
 
-def _confusion(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+def confusion_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each true class with the share of its pixels given to every class; `None` where it has no pixel."""
     return [
         {"name": name, "shares": [count / sum(row) if sum(row) else None for count in row]}

@@ -34,6 +34,7 @@ class Plan(BaseModel):
     class_names: tuple[str, ...] | None = None
     ignore_class: int | None = None
     seed: int = Field(0, ge=0)
+    fold: tuple[int, int] | None = Field(None, description="number and count, as 2 of 5: that fold is held out")
     size: tuple[int, int] = Field((256, 256), description="height and width of a training image, pixels")
     fit_to_size: Literal["crop", "resize"] = "crop"
     augment: Literal["none", "light", "default", "strong"] = "default"
@@ -70,6 +71,10 @@ class Plan(BaseModel):
     schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
     warmup_share: float = Field(0.05, ge=0.0, lt=1.0, description="share of all steps with a rising rate")
     clip_norm: float | None = Field(None, gt=0)
+    accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes one update")
+    average: float | None = Field(
+        None, gt=0.0, lt=1.0, description="momentum of the weights' running mean, which is then validated and kept"
+    )
     epochs: int = Field(50, ge=1)
     steps_per_epoch: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0, description="wall-clock budget of the whole command")

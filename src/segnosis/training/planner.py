@@ -31,6 +31,7 @@ def plan(
     epochs: int | None = None,
     minutes: float | None = None,
     unreadable: str = "stop",
+    fold: tuple[int, int] | None = None,
 ) -> Plan:
     """Decide everything.
 
@@ -45,9 +46,11 @@ def plan(
         epochs: Epochs that were asked for.
         minutes: Budget that was asked for; how many steps fit is measured when training starts.
         unreadable: Whether an unreadable sample stops training or is left out.
+        fold: Number and count of the fold that is held out, in cross-validation.
     """
     spec, reasons = fingerprint.spec, {}
-    chosen: dict[str, Any] = {"data": data, "seed": seed, "class_names": spec.class_names, "unreadable": unreadable}
+    chosen: dict[str, Any] = {"data": data, "seed": seed, "fold": fold, "class_names": spec.class_names}
+    chosen["unreadable"] = unreadable
     reasons["class_names"] = f"{spec.num_classes} classes: {spec.saw}"
     chosen["reader"], reasons["reader"] = spec.reader, "it recognised the folder"
     if spec.ignore_class is not None:

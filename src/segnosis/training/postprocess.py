@@ -91,18 +91,18 @@ class Postprocessing:
 
 
 def choose(
-    predictor: Predicts, dataset: Dataset, *, progress: Callable[[int, int], None] | None = None
+    held: Sequence[tuple[Predicts, Dataset]], *, progress: Callable[[int, int], None] | None = None
 ) -> Postprocessing:
-    """The steps that raise the Dice of their class on `dataset`, chosen one after the other.
+    """The steps that raise the Dice of their class on images nothing was trained on, chosen one after the other.
 
     Args:
-        predictor: What predicts.
-        dataset: Validation images with masks; the planes of a volume that are in it count as one.
-        progress: Called with (done, total).
+        held: What predicts, and validation images with masks, which it has not learned from; the planes of a volume
+            that are in them count as one. Several where the folds of a cross-validation judge each by its own.
+        progress: Called with (done, total), for each in turn.
     """
-    pairs = _predicted(predictor, dataset, progress)
+    pairs = [pair for predictor, dataset in held for pair in _predicted(predictor, dataset, progress)]
     chosen: dict[int, Steps] = {}
-    for index in range(1, dataset.spec.num_classes):
+    for index in range(1, held[0][1].spec.num_classes):
         best, score = Steps(), _dice(pairs, index, chosen, Steps())
         options: list[list[dict[str, Any]]] = [
             [{"threshold": value} for value in _THRESHOLDS],
