@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from segnosis.core.run_folder import RunFolder
@@ -25,14 +24,15 @@ def _kept(folder: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, dice: li
             recorder = Recorder(
                 plan, RunFolder(folder), [], class_names=("b", "a"), ignore_class=None, listener=Listener()
             )
-            recorder.set_model(
-                SimpleNamespace(optimizer=SimpleNamespace(learning_rate=np.float32(0), gradient_norm=np.float32(0)))
-            )
+            steps = SimpleNamespace(_iterations=0, pace=(0.0, 1 / len(_DICE)), gradient_norm=0.0, learning_rate=0.0)
+            steps.use_ema = False
+            recorder.set_model(SimpleNamespace(optimizer=steps))
             recorder.set_params({"steps": 1})
             monkeypatch.setattr(recorder, "_penalties", lambda rest: {})
         scores = dict.fromkeys(("mean_iou", "mean_dice", "foreground_iou", "foreground_dice"), value)
-        monkeypatch.setattr(recorder, "_validate", lambda n, found=scores: ({**found, "per_class": {}}, 0.5))
+        monkeypatch.setattr(recorder, "validate", lambda found=scores, **_: ({**found, "per_class": {}}, 0.5))
         recorder.on_epoch_begin(epoch)
+        recorder.model.optimizer._iterations = epoch + 1
         recorder.on_epoch_end(epoch, {"loss": 1.0, "data_loss": 1.0})
     assert recorder is not None
     return recorder.best_epoch

@@ -17,6 +17,7 @@ from segnosis.data import phantom
 from segnosis.models.freeze import leaves
 from segnosis.training import build, checkpoint
 from segnosis.training.listener import Listener
+from segnosis.training.optimizer import optimizer, schedule
 from segnosis.training.plan import Plan
 from segnosis.training.stages import stages
 
@@ -108,7 +109,7 @@ def test_a_run_in_stages_resumes_to_the_same_bits(parts: Any, tmp_path: Path, ep
 
 
 def test_the_losses_of_all_depths_are_averaged(parts: Any, tmp_path: Path) -> None:
-    from segnosis.training.fit import feed_for
+    from segnosis.training.feeds import feed_for
     from segnosis.training.recorder import TwoTermModel
 
     deep = plan(model_arguments={"width": 2, "depth": 2, "deep_supervision": True, "normalization": None, "l2": 0.1})
@@ -124,8 +125,9 @@ def test_the_losses_of_all_depths_are_averaged(parts: Any, tmp_path: Path) -> No
 
 
 def test_a_schedule_goes_on_where_the_stage_begins() -> None:
-    whole = build.schedule(plan(), total_steps=100)
-    later = build.optimizer(plan(), total_steps=100, first_step=40, rate=0.1)
+    whole = schedule(plan(), steps=100)
+    later = optimizer(plan(), steps=60, progress=0.4, rate=0.1)
+    later.build([keras.Variable([1.0])])
     assert float(later.learning_rate) == pytest.approx(0.1 * float(whole(40)), rel=1e-5)
 
 

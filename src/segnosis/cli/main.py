@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -11,7 +12,8 @@ from segnosis.core import discovery
 from segnosis.core.errors import SegnosisError
 
 HEALTHY, FINDINGS, FAILED = 0, 1, 2
-"""Exit codes, as linters have them."""
+"""Exit codes, as linters have them. What a signal stopped leaves with 128 and the signal's number, as shells count:
+130 after Ctrl-C, 143 after SIGTERM."""
 
 
 def application() -> typer.Typer:
@@ -52,10 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
         if traceback:
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(FAILED)
+        sys.exit(getattr(error, "exit_code", FAILED))
     except KeyboardInterrupt:
         print("error: stopped by you.", file=sys.stderr)
-        sys.exit(FAILED)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _version(wanted: bool) -> None:

@@ -60,6 +60,16 @@ class RunError(SegnosisError):
     """A run folder cannot be written, continued or read."""
 
 
+class StoppedError(RunError):
+    """Work was stopped from outside, and can go on; `exit_code` is what a shell expects of a program so ended."""
+
+    def __init__(
+        self, expected: str, *, received: Mapping[str, object] | None = None, cure: str = "", exit_code: int = 130
+    ) -> None:
+        self.exit_code = exit_code
+        super().__init__(expected, received=received, cure=cure)
+
+
 class MissingPackageError(SegnosisError, ImportError):
     """An optional package is needed for what was asked.
 

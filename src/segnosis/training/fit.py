@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 
-from segnosis import data
 from segnosis.core.run_folder import RunFolder, write_text
 from segnosis.models import prune
-from segnosis.training import build, checkpoint, determinism, stages
+from segnosis.training import build, checkpoint, determinism, pace, stages
+from segnosis.training.feeds import Held, Rest, feed_for
+from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
+from segnosis.training.optimizer import end_in, optimizer
 from segnosis.training.plan import Plan
 from segnosis.training.recorder import Recorder, TwoTermModel
 
 if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
 
-_TRIAL_STEPS = 8
-_RECORDING = 0.3
-"""Seconds an epoch takes to write its picture and its checkpoint."""
 _REPORTING = 15.0
 """Seconds of the diagnosis and the report."""
+_WORTH_A_FORECAST = 200
+"""Steps below which a training is over before its forecast is worth the trial."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take, told before its first step.
+
+    Attributes:
+        seconds: The whole job.
+        memory: Bytes of main memory at the most.
+    """
+
+    seconds: float
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class Fitted:
         plan: The plan as it was followed: with `minutes`, epochs and steps are those that were measured to fit.
         best_epoch: Epoch of the best validation score; its weights are the model's.
         stopped: Why training ended before the last epoch, or `""`.
+        forecast: What was foretold; `None` where training was too short to tell.
+        unreadable: Samples that were left out, and why.
     """
 
     model: keras.Model
@@ -47,6 +62,8 @@ class Fitted:
     plan: Plan
     best_epoch: int
     stopped: str
+    forecast: Forecast | None
+    unreadable: dict[str, str]
 
 
 def fit(
@@ -59,6 +76,7 @@ def fit(
     resume: bool = False,
     started: float | None = None,
     pixels_after: float = 0.0,
+    interruption: Interruption | None = None,
 ) -> Fitted:
     """Train as `plan` says, recording into `folder`.
 
@@ -71,11 +89,12 @@ def fit(
         resume: Continue after the last checkpoint in `folder`.
         started: `time.monotonic()` at which the budget of `plan.minutes` began; now, when left out.
         pixels_after: Pixels to predict when training is over; the budget keeps time for them and for the report.
+        interruption: Who knows of signals: between two steps of the training the state is saved before it ends.
 
     Returns:
         The model with the best weights, and what happened.
     """
-    listener = listener or Listener()
+    listener, interruption = listener or Listener(), interruption or Interruption()
     started = time.monotonic() if started is None else started
     spec = train.spec
     determinism.start(plan.seed)
@@ -83,27 +102,49 @@ def fit(
     if plan.weights:
         listener.say(build.load_weights(plan, network))
     model = TwoTermModel(network.input, network.output)
-    held_out = _Held(feed_for(plan, validation, training=False))
+    held_out = Held(feed_for(plan, validation, training=False))
     ignore = held_out.ignore_class
-    deadline = started + plan.minutes * 60.0 if plan.minutes else None
-    stored = checkpoint.load(folder.checkpoint, "last") if resume else None
+    loss = build.loss(plan, ignore_class=ignore)
+    stored = _stored(folder, listener) if resume else None
+    if stored is not None and stored.facts["epochs"] != plan.epochs:
+        plan = plan.with_(epochs=stored.facts["epochs"])
+        plan.save(folder.plan)
 
-    if deadline is not None:
+    def compile_for(stage: stages.Stage, *, steps: int, progress: float) -> str:
+        says = stages.begin(stage, network)
+        made = optimizer(plan, steps=steps, progress=progress, rate=stage.rate)
+        model.compile(made, loss, jit_compile=determinism.compiled())
+        model.optimizer.build(model.trainable_variables)
+        return says
+
+    deadline, forecast, ready, decoded = None, None, None, None
+    if plan.minutes or plan.epochs * _steps(plan, train) >= _WORTH_A_FORECAST:
         listener.step("timing a training step")
-        timed = _timed(plan, model, train, held_out, ignore)
-        deadline -= _REPORTING + 1.3 * pixels_after * timed.pixel
-        if stored is None:
-            plan = _fitted_to_time(plan, timed, len(train), deadline - time.monotonic())
-            plan.save(folder.plan)
-            listener.forecast(started + 60.0 * (plan.minutes or 0.0) - time.monotonic(), plan.reasons["epochs"])
+        # The last stage is the dearest: there all layers learn.
+        ready = stages.stages(plan)[-1]
+        compile_for(ready, steps=pace.TRIAL_STEPS, progress=0.0)
+        trial = feed_for(plan.with_(steps_per_epoch=pace.TRIAL_STEPS), train, training=True)
+        measured = pace.measure(model, trial, held_out, folder.checkpoint)
+        decoded = trial.samples
+        after = _REPORTING + 1.3 * pixels_after * measured.pixel
+        if plan.minutes:
+            deadline = started + plan.minutes * 60.0 - after
+            if stored is None:
+                plan = pace.fitted_to_time(plan, measured, len(train), deadline - time.monotonic())
+                plan.save(folder.plan)
+        share = 1.0 - (stored.epoch if stored else 0) / plan.epochs
+        training = measured.seconds(plan, _steps(plan, train))
+        forecast = Forecast(time.monotonic() - started + share * training + after, measured.memory)
+        text = pace.says(plan, measured, _steps(plan, train))
+        listener.forecast(forecast.seconds, f"{text}; {forecast.memory / 2**30:.1f} GiB of main memory")
     feed = feed_for(plan, train, training=True)
+    feed.samples, feed.tell = decoded or feed.samples, listener.say
     steps = len(feed)
-    first = 0
+    done, step = (stored.epoch, stored.step) if stored else (0, 0)
     if stored is not None:
-        first = stored.epoch
-        kept = folder.history.read_text(encoding="utf-8").splitlines(keepends=True)[:first]
+        kept = folder.history.read_text(encoding="utf-8").splitlines(keepends=True)[:done] if done else []
         write_text(folder.history, "".join(kept))
-    feed.set_epoch(first)
+        feed.skipped.update(stored.facts["unreadable"])
     recorder = Recorder(
         plan,
         folder,
@@ -112,151 +153,70 @@ def fit(
         ignore_class=ignore,
         listener=listener,
         deadline=deadline,
-        waited=lambda: float(feed.waited_seconds),
+        feed=feed,
+        may_grow=stored is None,
+        stop=interruption.asked,
     )
-    # The feed is told which epoch begins: batches then depend on nothing but the seed and that number.
-    numbered = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.set_epoch(epoch))
-    # A checkpoint holds the optimizer of the stage that wrote it, so that stage is where a run goes on.
-    to_come = [stage for stage in stages.stages(plan) if stage.last >= first]
-    for stage in to_come:
-        says = stages.begin(stage, network)
-        optimizer = build.optimizer(
-            plan, total_steps=steps * plan.epochs, first_step=steps * stage.first, rate=stage.rate
-        )
-        model.compile(optimizer, build.loss(plan, ignore_class=ignore), jit_compile=determinism.compiled())
-        optimizer.build(model.trainable_variables)
-        if stored is not None and stage is to_come[0]:
-            checkpoint.restore(stored, model, optimizer)
-        if max(stage.first, first) == stage.last or recorder.stopped:
-            continue
-        if plan.frozen:
-            listener.say(f"epochs {stage.first + 1} to {stage.last}: {says}")
-        try:
-            model.fit(
-                feed,
-                initial_epoch=max(stage.first, first),
-                epochs=stage.last,
-                callbacks=[numbered, recorder],
-                verbose=0,
-                shuffle=False,
-            )
-        except Exception:
-            if feed.failure is not None:  # a backend wraps it in words of its own
-                raise feed.failure from None
-            raise
-    best = checkpoint.load(folder.checkpoint, "best")
+    recorder.stopped = stored.facts["stopped"] if stored else ""
+    present: stages.Stage | None = None
+    with interruption.orderly(), closing(feed):
+        while done < recorder.plan.epochs and not recorder.stopped:
+            plan = recorder.plan
+            stage = stages.at(plan, done)
+            if present is None or present.frozen != stage.frozen:
+                left = steps * (plan.epochs - done) - step
+                if ready is not None and ready.frozen == stage.frozen:
+                    says = stages.begin(stage, network)
+                    end_in(model.optimizer, left, progress=recorder.progress)
+                else:
+                    says = compile_for(stage, steps=left, progress=recorder.progress)
+                ready, present = None, stage
+                if plan.frozen:
+                    listener.say(f"epochs {done + 1} to {stage.last}: {says}")
+                if stored is not None:
+                    # At the very beginning of a stage its optimizer is a new one.
+                    begins = done == stage.first and not step
+                    checkpoint.restore(stored, model, None if begins else model.optimizer)
+                    recorder.within, stored = stored if step else None, None
+            feed.set_epoch(done)
+            try:
+                # One epoch a call: which batches come next depends on nothing but the seed, the epoch and the step.
+                model.fit(
+                    Rest(feed, step) if step else feed,
+                    initial_epoch=done,
+                    epochs=done + 1,
+                    callbacks=[recorder],
+                    verbose=0,
+                    shuffle=False,
+                )
+            except Exception:
+                if feed.failure is not None:  # a backend wraps it in words of its own
+                    raise feed.failure from None
+                raise
+            done, step = done + 1, 0
+    if interruption.asked():
+        raise KeyboardInterrupt
+    plan = recorder.plan
+    best = checkpoint.load(folder.checkpoint, "best", last=recorder.best_epoch, say=listener.say)
     if best is not None:
         checkpoint.restore(best, model)
     *depths, deepest = _every_depth(network)
-    return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped)
+    unreadable = {**held_out.skipped, **feed.skipped}
+    return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped, forecast, unreadable)
+
+
+def _steps(plan: Plan, train: Dataset) -> int:
+    return plan.steps_per_epoch or math.ceil(len(train) / plan.batch_size)
+
+
+def _stored(folder: RunFolder, listener: Listener) -> checkpoint.Checkpoint | None:
+    """Where the run in the folder stands; what a kill left half-written is removed."""
+    for half in folder.root.rglob(".part-*"):
+        half.unlink(missing_ok=True)
+    return checkpoint.load(folder.checkpoint, "last", say=listener.say)
 
 
 def _every_depth(network: keras.Model) -> list[keras.Model]:
     """The network itself, or where it has one output per depth, the networks of all depths."""
     heads = len(network.outputs)
     return [network] if heads == 1 else [prune(network, depth) for depth in range(1, heads + 1)]
-
-
-def feed_for(plan: Plan, dataset: Dataset, *, training: bool) -> Any:
-    """The batches of `dataset` as the plan cuts them: with augmentation to train on, as they are to validate."""
-    return data.feed(
-        dataset,
-        batch_size=plan.batch_size,
-        size=plan.size,
-        fit=plan.fit_to_size,
-        augment=(None if plan.augment == "none" else plan.augment) if training else None,
-        seed=plan.seed,
-        shuffle=training,
-        foreground_share=plan.foreground_share if training else 0.0,
-        steps_per_epoch=plan.steps_per_epoch if training else None,
-        on_error="raise" if plan.unreadable == "stop" else "skip",
-    )
-
-
-class _Held(Sequence[Any]):
-    """Validation batches, cut once and kept: the same pixels after every epoch."""
-
-    def __init__(self, feed: Any, most: int = 24) -> None:
-        self.ignore_class = feed.ignore_class
-        chosen = sorted(set(np.linspace(0, len(feed) - 1, min(most, len(feed))).round().astype(int)))
-        self._batches = [feed[int(index)] for index in chosen]
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._batches[index]
-
-
-class _Clock(keras.callbacks.Callback):
-    """Seconds of every training step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Reading the loss waits for a device that works ahead.
-        float((logs or {})["loss"])
-        self.ends.append(time.monotonic())
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """Seconds on this machine: of a training step, a validation, a predicted pixel, and of compiling the step."""
-
-    step: float
-    validation: float
-    pixel: float
-    compiling: float
-
-
-def _timed(plan: Plan, model: TwoTermModel, train: Dataset, held_out: _Held, ignore: int | None) -> _Timed:
-    """Take a few real steps, and undo them."""
-    before = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
-    model.compile(
-        build.optimizer(plan, total_steps=_TRIAL_STEPS),
-        build.loss(plan, ignore_class=ignore),
-        jit_compile=determinism.compiled(),
-    )
-    clock = _Clock()
-    trial = feed_for(plan.with_(steps_per_epoch=_TRIAL_STEPS), train, training=True)
-    for index in range(len(trial)):
-        trial[index]  # files are decoded once and then kept: that is no part of a step
-    began = time.monotonic()
-    model.fit(trial, epochs=1, callbacks=[clock], verbose=0, shuffle=False)
-    step = float(np.median(np.diff(clock.ends)[1:]))
-    batch = held_out[0][0]
-    model.predict_on_batch(batch)
-    at = time.monotonic()
-    model.predict_on_batch(batch)
-    predicting = time.monotonic() - at
-    for variable, value in zip(model.variables, before, strict=True):
-        variable.assign(value)
-    return _Timed(
-        step=step,
-        validation=predicting * 1.3 * len(held_out),
-        pixel=predicting / (len(batch) * batch.shape[1] * batch.shape[2]),
-        compiling=max(clock.ends[0] - began - step, 0.0),
-    )
-
-
-def _fitted_to_time(plan: Plan, timed: _Timed, samples: int, seconds: float) -> Plan:
-    """The plan with as many epochs and steps as fit into `seconds`."""
-    # The step is compiled once more for every stage; 6 % are left for noise of the machine.
-    usable = 0.94 * (seconds - timed.compiling * len(stages.stages(plan)))
-    beside = timed.validation + _RECORDING
-    epochs = int(np.clip(usable / (math.ceil(samples / plan.batch_size) * timed.step + beside), 1, 20))
-    steps = max(1, int((usable / epochs - beside) / timed.step))
-    minutes = epochs * (steps * timed.step + beside) / 60
-    frozen = {name: min(round(kept * epochs / plan.epochs), epochs) for name, kept in plan.frozen.items()}
-    return plan.with_(
-        epochs=epochs,
-        steps_per_epoch=steps,
-        frozen=frozen,
-        reasons={
-            "epochs": f"{epochs} × {steps} steps of {timed.step:.3f} s and {timed.validation:.1f} s of validation each "
-            f"are {minutes:.1f} min of the {plan.minutes:g} min budget, measured on this machine",
-            "steps_per_epoch": f"{steps} steps of {plan.batch_size} crops from {samples} samples",
-        },
-    )

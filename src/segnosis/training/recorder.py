@@ -14,6 +14,8 @@ from keras import ops
 from segnosis.core.run_folder import RunFolder, write_bytes, write_text
 from segnosis.training import checkpoint, pictures
 from segnosis.training.listener import Listener
+from segnosis.training.optimizer import averaged, end_in, gradient_norm, share_done
+from segnosis.training.pace import corrected
 from segnosis.training.plan import Plan
 from segnosis.training.scores import confusion, from_confusion
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 _ANNEALED = ("cosine", "polynomial")
-_SETTLED = 0.7
+_SETTLED = 0.7 + 1e-6
 """Share of an annealed schedule after which its steps are small: a cosine is down to a fifth."""
+_RECENT = 3
+"""Epochs whose mean is the present pace."""
 
 
 class TwoTermModel(keras.Model):
@@ -57,17 +61,19 @@ class TwoTermModel(keras.Model):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Validates, records, pictures and checkpoints after every epoch; stops at the deadline.
+    """Validates, records, pictures and checkpoints after every epoch; keeps training to its time.
 
     Args:
-        plan: The plan being followed.
+        plan: The plan to follow; `recorder.plan` is the one that is followed, corrected on the way.
         folder: Where everything is written.
         validation: Batches `(x, y)` to validate on, indexable and sized.
         class_names: Name per class id.
         ignore_class: Value in masks that is no class.
         listener: Who is told.
         deadline: `time.monotonic()` value to stop at, or `None`.
-        waited: Seconds this epoch has waited for data so far.
+        feed: Where the training batches come from: it knows how long it held training up, and what it left out.
+        may_grow: Whether there may be more epochs than planned where they are faster than foretold.
+        stop: Asked after every step whether to save and leave.
     """
 
     def __init__(
@@ -80,89 +86,157 @@ class Recorder(keras.callbacks.Callback):
         ignore_class: int | None,
         listener: Listener,
         deadline: float | None = None,
-        waited: Callable[[], float] | None = None,
+        feed: Any = None,
+        may_grow: bool = False,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.plan, self.folder, self.validation = plan, folder, validation
         self.class_names, self.ignore_class = class_names, ignore_class
-        self.listener, self.deadline, self.waited = listener, deadline, waited or (lambda: 0.0)
+        self.listener, self.deadline, self.feed = listener, deadline, feed
+        self.may_grow, self.stop = may_grow, stop
         self.lines: list[dict[str, Any]] = list(folder.epochs())
-        self.best, self.best_epoch = -1.0, 0
-        for line in self.lines:
-            if line["best"]:
-                self.best, self.best_epoch = line["foreground_dice"] or 0.0, line["epoch"]
+        self.best_line: dict[str, Any] | None = next((line for line in reversed(self.lines) if line["best"]), None)
+        self.within: checkpoint.Checkpoint | None = None
         self.stopped = ""
         self._batch = self._batches = 0
-        self._started = 0.0
+        self._started = self._ended = 0.0
+        self._pace: list[float] = []
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch whose weights are the run's; 0 before there is one."""
+        return self.best_line["epoch"] if self.best_line else 0
+
+    @property
+    def progress(self) -> float:
+        """Share of the learning-rate schedule that is done."""
+        return self.lines[-1]["progress"] if self.lines else 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the epoch's clock."""
+        """Start the epoch's clock, or go on within it."""
         self._started, self._batch = time.monotonic(), 0
-        self._batches = int(self.params.get("steps") or 0)
+        if self.within is not None:
+            checkpoint.restore_within(self.within, self.model)
+            self._batch, self.within = self.within.step, None
+        self._batches = self._batch + int(self.params.get("steps") or 0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tell the listener, and stop when time is up."""
-        self._batch = batch + 1
-        self.listener.batch(self._epoch() + 1, self.plan.epochs, batch + 1, self._batches, float((logs or {})["loss"]))
+        """Tell the listener; stop when time is up; save and leave when asked to."""
+        self._batch += 1
+        loss = float((logs or {})["loss"])
+        self.listener.batch(self._epoch() + 1, self.plan.epochs, self._batch, self._batches, loss)
         if self.deadline is not None and time.monotonic() > self.deadline and not self.stopped:
             self.stopped = f"the {self.plan.minutes:g} minutes were used up"
             self.model.stop_training = True
+        elif self._batch < self._batches and self.stop():
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()  # within an epoch the numbers are not in the variables
+            self._save("last", self._epoch(), step=self._batch)
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Validate, write the history line, the picture and the checkpoints."""
+        """Validate, write the history line, the picture and the checkpoints; correct the pace."""
         logs = logs or {}
         training_seconds = time.monotonic() - self._started
-        scores, val_loss = self._validate(epoch + 1)
-        settles = self._settled(epoch + 1) and not self._settled(self.best_epoch)
-        better = settles or (scores["foreground_dice"] or 0.0) > self.best
-        line = {
-            "epoch": epoch + 1,
-            "steps": self._batch,
-            "loss": float(logs["loss"]),
-            "data_loss": float(logs["data_loss"]),
-            "regularization": self._penalties(float(logs["loss"]) - float(logs["data_loss"])),
-            "val_loss": val_loss,
-            **{key: scores[key] for key in ("mean_iou", "mean_dice", "foreground_iou", "foreground_dice")},
-            "iou": {name: entry["iou"] for name, entry in scores["per_class"].items()},
-            "dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
-            "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "gradient_norm": float(ops.convert_to_numpy(self.model.optimizer.gradient_norm)),
-            "best": better,
-            "seconds": round(time.monotonic() - self._started, 3),
-            "data_seconds": round(self.waited(), 3),
-            "training_seconds": round(training_seconds, 3),
-        }
-        self.lines.append(line)
-        if better:
-            self.best, self.best_epoch = scores["foreground_dice"] or 0.0, epoch + 1
-            self._save("best", epoch + 1)
+        with averaged(self.model.optimizer):
+            scores, val_loss = self.validate(picture=epoch + 1)
+            line = {
+                "epoch": epoch + 1,
+                "steps": self._batch,
+                "progress": share_done(self.model.optimizer),
+                "loss": float(logs["loss"]),
+                "data_loss": float(logs["data_loss"]),
+                "regularization": self._penalties(float(logs["loss"]) - float(logs["data_loss"])),
+                "val_loss": val_loss,
+                **{key: scores[key] for key in ("mean_iou", "mean_dice", "foreground_iou", "foreground_dice")},
+                "iou": {name: entry["iou"] for name, entry in scores["per_class"].items()},
+                "dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
+                "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+                "gradient_norm": gradient_norm(self.model.optimizer),
+                "unreadable": len(getattr(self.feed, "skipped", ())),
+                "seconds": round(time.monotonic() - self._started, 3),
+                "data_seconds": round(float(getattr(self.feed, "waited_seconds", 0.0)), 3),
+                "training_seconds": round(training_seconds, 3),
+            }
+            line["best"] = self._better(line)
+            self.lines.append(line)
+            if line["best"]:
+                self.best_line = line
+                self._save("best", epoch + 1)
+        patience = self.plan.patience
+        if patience is not None and epoch + 1 - self.best_epoch >= patience and not self.stopped:
+            self.stopped = f"no better validation score for {patience} epochs"
+        self._keep_time()
         # The checkpoint is the last to be written: what it promises is already on disk.
         write_text(self.folder.history, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.lines))
         self._save("last", epoch + 1)
         self.listener.epoch(line, self.plan.epochs)
-        patience = self.plan.patience
-        if patience is not None and epoch + 1 - self.best_epoch >= patience and not self.stopped:
-            self.stopped = f"no better validation score for {patience} epochs"
-            self.model.stop_training = True
+        if self.stop():
+            raise KeyboardInterrupt
 
-    def _save(self, name: str, epoch: int) -> None:
+    def _keep_time(self) -> None:
+        """Where the epochs left no longer fit into the time left, make them fewer, and let the rate fall accordingly.
+
+        The checkpoint of this epoch holds the new number and the new pace, so that a resumed run goes the same way.
+        """
+        now = time.monotonic()
+        began, self._ended = self._ended or self._started, now
+        # The first epoch of this process compiles; from then on what lies between two ends is what an epoch takes.
+        self._pace = [*self._pace, now - (self._started if not self._pace else began)][-_RECENT:]
+        if self.deadline is None or self.stopped:
+            return
+        plan = corrected(
+            self.plan,
+            done=self._epoch(),
+            epoch_seconds=sum(self._pace) / len(self._pace),
+            seconds=self.deadline - now,
+            may_grow=self.may_grow,
+        )
+        if plan is not None:
+            self.listener.say(
+                f"an epoch takes {self._pace[-1]:.1f} s: {plan.epochs} instead of {self.plan.epochs} epochs fit"
+            )
+            self.plan = plan
+            end_in(self.model.optimizer, (plan.epochs - self._epoch()) * self._batches)
+            plan.save(self.folder.plan)
+
+    def _save(self, name: str, epoch: int, *, step: int = 0) -> None:
+        facts = {
+            "epochs": self.plan.epochs,
+            "stopped": self.stopped,
+            "unreadable": dict(getattr(self.feed, "skipped", {})),
+        }
         optimizer = self.model.optimizer if name == "last" else None
         checkpoint.save(
-            self.folder.checkpoint, name, epoch=epoch, model=self.model, optimizer=optimizer, facts={"best": self.best}
+            self.folder.checkpoint, name, epoch=epoch, step=step, model=self.model, optimizer=optimizer, facts=facts
         )
 
     def _epoch(self) -> int:
         return len(self.lines)
 
-    def _settled(self, epoch: int) -> bool:
-        """Whether `epoch` is of the small steps that end an annealed schedule: once there are such, one of them is the
-        best. Before them weights swing, and a few validation images find a lucky swing rather than a good model."""
-        return self.plan.schedule in _ANNEALED and epoch > _SETTLED * self.plan.epochs
+    def _better(self, line: dict[str, Any]) -> bool:
+        """Whether the run keeps these weights: the best score so far, or the first of the small steps that end an
+        annealed schedule. Before those weights swing, and a few validation images find a lucky swing rather than a
+        good model."""
+        if self.best_line is None:
+            return True
+        if self._settled(line) != self._settled(self.best_line):
+            return self._settled(line)
+        return (line["foreground_dice"] or 0.0) > (self.best_line["foreground_dice"] or 0.0)
+
+    def _settled(self, line: dict[str, Any]) -> bool:
+        return self.plan.schedule in _ANNEALED and line["progress"] > _SETTLED
 
     def _penalties(self, mean: float) -> dict[str, float]:
         return {"weights": mean} if self.model.losses else {}
 
-    def _validate(self, epoch: int) -> tuple[dict[str, Any], float]:
+    def validate(self, *, picture: int | None = None) -> tuple[dict[str, Any], float]:
+        """Scores and mean loss of the model as it is, on the validation batches.
+
+        Args:
+            picture: Epoch to paint a picture for.
+        """
         num_classes = len(self.class_names)
         total = np.zeros((num_classes, num_classes), np.int64)
         losses: list[tuple[float, int]] = []
@@ -180,6 +254,7 @@ class Recorder(keras.callbacks.Callback):
                     seen = image.astype(np.uint8) if self.plan.intensity == (0.0, 255.0) else image
                     painted = [pictures.paint(ids, num_classes) for ids in (truth, guess)]
                     rows.append([pictures.grey_or_colour(seen), *painted, pictures.error(truth, guess, num_classes)])
-        write_bytes(self.folder.pictures / f"epoch-{epoch:04d}.png", pictures.png(pictures.sheet(rows)))
+        if picture is not None:
+            write_bytes(self.folder.pictures / f"epoch-{picture:04d}.png", pictures.png(pictures.sheet(rows)))
         samples = sum(count for _, count in losses)
         return from_confusion(total, self.class_names), sum(value * count for value, count in losses) / samples

@@ -49,6 +49,11 @@ def stages(plan: Plan) -> list[Stage]:
     return found
 
 
+def at(plan: Plan, done: int) -> Stage:
+    """The stage of the epoch that follows `done` epochs."""
+    return next(stage for stage in stages(plan) if stage.first <= done < stage.last)
+
+
 def begin(stage: Stage, network: keras.Model) -> str:
     """Freeze what the stage names, let all else learn, and say what that comes to."""
     from segnosis.models import freeze

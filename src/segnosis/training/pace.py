@@ -1,0 +1,189 @@
+"""How fast this machine trains: measured before the start, and held against the clock after every epoch."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from segnosis.training import checkpoint, stages
+from segnosis.training.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TRIAL_STEPS = 24
+_TRIAL_SECONDS = 6.0
+"""A trial ends after so many seconds of steps, if there were a few."""
+_FEW, _AHEAD = 6, 4
+"""Steps that a trial makes at least, and those before that eat what the feed had prepared during compilation."""
+_PICTURE = 0.1
+"""Seconds an epoch takes to draw its picture, write its line, and start anew."""
+_MARGIN = 0.97
+"""Share of the time that is planned: what the last epoch may take longer."""
+_MOST_EPOCHS, _FEW_EPOCHS = 20, 8
+"""A budget is cut into so many epochs: each is validated, saved, and a chance to correct the pace."""
+_BESIDE = 0.1
+"""Share of the time that validating and saving may take before epochs become fewer."""
+_FASTER = 1.1
+"""A training is made longer if that many times the epochs fit; before its middle, later there is little to win."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was measured on this machine.
+
+    Attributes:
+        step: Seconds of a training step, the mean with the true feed.
+        validation: Seconds of a validation.
+        saving: Seconds to save a checkpoint.
+        pixel: Seconds to predict a pixel.
+        compiling: Seconds to compile a step.
+        memory: Most bytes this process will hold: what it has held so far, with a step, a validation and a checkpoint,
+            and the decoded samples to come.
+    """
+
+    step: float
+    validation: float
+    saving: float
+    pixel: float
+    compiling: float
+    memory: int
+
+    @property
+    def beside(self) -> float:
+        """Seconds an epoch takes beside its steps."""
+        return self.validation + self.saving + _PICTURE
+
+    def seconds(self, plan: Plan, steps: int) -> float:
+        """What the training of `plan` takes, at `steps` an epoch; the step is compiled once more for every stage."""
+        again = len(stages.stages(plan)) if plan.frozen else 0
+        return plan.epochs * (steps * self.step + self.beside) + again * self.compiling
+
+
+class _Clock(keras.callbacks.Callback):
+    """When each training step ended; stops when it has seen enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Reading the loss waits for a device that works ahead.
+        float((logs or {})["loss"])
+        self.ends.append(time.monotonic())
+        if len(self.ends) > _FEW + _AHEAD and self.ends[-1] - self.ends[0] > _TRIAL_SECONDS:
+            self.model.stop_training = True
+
+
+def measure(model: keras.Model, trial: Any, held_out: Sequence[Any], folder: Path) -> Pace:
+    """Take real steps, validate, save, and undo it all.
+
+    The steps are those of a long training: the feed works beside them, and what it prepared before does not count.
+    That the folder takes a checkpoint is known before the first hour of training, not after it.
+
+    Args:
+        model: Compiled model, its optimizer built.
+        trial: Feed of `TRIAL_STEPS` batches.
+        held_out: Batches to validate on.
+        folder: Where checkpoints go.
+    """
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    clock = _Clock()
+    for index in range(len(trial)):
+        trial[index]  # files are decoded once and then kept: that is no part of a step
+    began = time.monotonic()
+    model.fit(trial, epochs=1, callbacks=[clock], verbose=0, shuffle=False)
+    steps = np.diff(clock.ends)
+    step = float(np.mean(steps[_AHEAD:])) if len(steps) > _AHEAD else float(np.median(steps))
+    batch = held_out[0][0]
+    model.predict_on_batch(batch)
+    at = time.monotonic()
+    model.predict_on_batch(batch)
+    predicting = time.monotonic() - at
+    at = time.monotonic()
+    checkpoint.save(folder, "trial", epoch=0, model=model, optimizer=model.optimizer, facts={})
+    saving = time.monotonic() - at
+    for file in folder.glob("trial-*"):
+        file.unlink()
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    cache = trial.samples
+    decoded = min(cache.used / max(cache.kept, 1) * len(trial.dataset), cache.limit)
+    return Pace(
+        step=step,
+        validation=predicting * 1.3 * len(held_out),
+        # The newest weights after every epoch, and now and then the best ones as well.
+        saving=1.3 * saving,
+        pixel=predicting / (len(batch) * batch.shape[1] * batch.shape[2]),
+        compiling=max(clock.ends[0] - began - step, 0.0),
+        memory=peak_memory() + int(max(decoded - cache.used, 0)),
+    )
+
+
+def fitted_to_time(plan: Plan, pace: Pace, samples: int, seconds: float) -> Plan:
+    """The plan with as many epochs and steps as fit into `seconds`."""
+    usable = _MARGIN * seconds - (pace.seconds(plan, 0) - plan.epochs * pace.beside)
+    passes = usable / (math.ceil(samples / plan.batch_size) * pace.step + pace.beside)
+    few = min(_FEW_EPOCHS, _BESIDE * usable / pace.beside)
+    epochs = int(np.clip(max(passes, few), 1, _MOST_EPOCHS))
+    steps = max(1, int((usable / epochs - pace.beside) / pace.step))
+    frozen = {name: min(round(kept * epochs / plan.epochs), epochs) for name, kept in plan.frozen.items()}
+    fitted = plan.with_(
+        {"steps_per_epoch": f"{steps} steps of {plan.batch_size} crops from {samples} samples"},
+        epochs=epochs,
+        steps_per_epoch=steps,
+        frozen=frozen,
+    )
+    return fitted.with_({"epochs": says(fitted, pace, steps)})
+
+
+def corrected(plan: Plan, *, done: int, epoch_seconds: float, seconds: float, may_grow: bool) -> Plan | None:
+    """The plan with the epochs that fit into what is left, if that is another number than planned.
+
+    Args:
+        plan: The plan as it is followed.
+        done: Epochs done.
+        epoch_seconds: What an epoch takes at present.
+        seconds: What is left for training.
+        may_grow: Whether there may be more epochs than planned.
+    """
+    left = plan.epochs - done
+    fit = max(1, int(seconds / epoch_seconds))
+    grows = may_grow and done < plan.epochs / 2 and _MARGIN * fit >= _FASTER * left
+    if left < 1 or not (fit < left or grows):
+        return None
+    epochs = done + (int(_MARGIN * fit) if grows else fit)
+    return plan.with_(
+        {
+            "epochs": f"{plan.reasons.get('epochs', '')}; after epoch {done} an epoch took {epoch_seconds:.1f} s, and "
+            f"{epochs} instead of {plan.epochs} of them fit: the learning rate falls accordingly".removeprefix("; ")
+        },
+        epochs=epochs,
+    )
+
+
+def says(plan: Plan, pace: Pace, steps: int) -> str:
+    """The forecast of the training in words."""
+    budget = f" of the {plan.minutes:g} min budget" if plan.minutes else ""
+    return (
+        f"{plan.epochs} × {steps} steps of {pace.step:.3f} s and {pace.beside:.1f} s of validating and saving each are "
+        f"{pace.seconds(plan, steps) / 60:.1f} min{budget}, measured on this machine"
+    )
+
+
+def peak_memory() -> int:
+    """Most bytes this process has held; 0 where the system does not tell."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
