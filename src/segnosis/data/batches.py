@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import os
+import functools
+import sys
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
-from segnosis.core.errors import ArgumentError, DataError, SegnosisError, did_you_mean
-from segnosis.core.sample import Sample
+from segnosis.core.errors import ArgumentError, did_you_mean
+from segnosis.data.bottleneck import Waiting, cores
+from segnosis.data.drawing import Drawing, name_of
 from segnosis.data.sample_cache import SampleCache, Where
-from segnosis.data.transforms.augment import apply, preset
+from segnosis.data.threads import Threads
+from segnosis.data.transforms.augment import preset
 from segnosis.data.transforms.base import Geometric, Mixing, Transform
 from segnosis.data.transforms.crop import Crop
 from segnosis.data.transforms.pad import Pad
 from segnosis.data.transforms.resize import Resize
 from segnosis.data.transforms.sampling import Fill
+from segnosis.data.workers import Workers
 
-_POINTS = 256  # remembered per class and sample for foreground crops
 
-
-class Batches:
+class Batches(Drawing):
     """Batches of one data set: all of a feed but its Keras base class, arguments as in `segnosis.data.feed`.
 
     Attributes:
@@ -33,6 +36,7 @@ class Batches:
         ignore_class: Class id in y that must not be learned, or `None`: the `ignore_class` of loss and metrics.
         num_classes: Number of classes, background included.
         skipped: Sample id → why it could not be read, when `on_error="skip"`.
+        tell: Called with a sentence when the feed has one to say; set it to a listener's `say`.
         failure: The error that stopped the last batch; TensorFlow hides it behind one of its own.
         waited_seconds: Time `fit` was held up in this epoch; near the epoch's own length, data is the bottleneck.
     """
@@ -55,7 +59,10 @@ class Batches:
         on_error: Literal["raise", "skip"] = "raise",
         cache: Where = "auto",
         workers: int | None = None,
+        processes: bool | None = None,
+        cached_in: tuple[Path, int] | None = None,
     ) -> None:
+        self._settings = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         _check_choice("fit", fit, ("crop", "resize", "pad"))
@@ -98,20 +105,24 @@ class Batches:
                 received={"batch_size": batch_size, "samples": len(dataset)},
                 cure=f"Lower batch_size to {len(dataset)}, or pass drop_last=False.",
             )
-        self.samples = SampleCache(dataset, cache)
+        self.samples = SampleCache(dataset, cache, shared=cached_in)
         self.skipped: dict[str, str] = {}
         self.failure: BaseException | None = None
         self._points: dict[int, tuple[np.ndarray, ...]] = {}
-        # Threads, not processes: decoding and OpenCV release the interpreter's lock, nothing is copied between
-        # processes, and no worker can die without its exception being told.
-        self.threads = min(4, max(1, (os.cpu_count() or 1) // 2)) if workers is None else workers
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="segnosis-feed") if self.threads else None
-        self._pending: dict[tuple[int, int], Future[tuple[np.ndarray, np.ndarray]]] = {}
+        self.present: np.ndarray | None = None  # in a worker process: the number of the sample at hand, for the others
+        self.tell: Callable[[str], None] = _nobody
+        # Threads first: decoding and OpenCV release the interpreter's lock, and nothing has to be started or sent.
+        self.helpers = min(4, max(1, cores() // 2)) if workers is None else workers
+        self._processes = bool(processes)
+        self._ahead: Threads | Workers | None = None
+        self._may_change = processes is None and workers is None
+        self._pending: dict[tuple[int, int], Future[Any]] = {}
         self._lock = threading.Lock()
         self._made, self._making_seconds = 0, 0.0
         self._last_order: tuple[int, np.ndarray] = -1, np.empty((0, 2), int)
         self.epoch, self.waited_seconds = 0, 0.0
         self._next, self._within, self._taken = 0, False, 0  # epoch that begins next; are we in one; batches taken
+        self._began = 0.0
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -127,9 +138,9 @@ class Batches:
         try:
             with self._lock:
                 self._taken = max(self._taken, step + 1)
-                future = self._pending.pop((epoch, step), None)
+                ahead, future = self._working_ahead(), self._pending.pop((epoch, step), None)
                 self._prefetch(epoch, step)
-            return self._make(epoch, step) if future is None else future.result()
+            return self.batch(epoch, step) if ahead is None or future is None else ahead.take(future.result())
         except Exception as error:
             self.failure = error
             raise
@@ -139,7 +150,7 @@ class Batches:
 
     def on_epoch_begin(self) -> None:
         """Keras calls this when an epoch really begins."""
-        self._within, self._taken, self.waited_seconds = True, 0, 0.0
+        self._within, self._taken, self.waited_seconds, self._began = True, 0, 0.0, time.perf_counter()
         self._go_to(self._next)
 
     def on_epoch_end(self) -> None:
@@ -151,6 +162,7 @@ class Batches:
         """
         if self._within and self._taken >= min(2, len(self)):
             self._next = self.epoch + 1
+            self._weigh(time.perf_counter() - self._began)
         self._within = False
         self._go_to(self.epoch + 1)
 
@@ -162,7 +174,9 @@ class Batches:
 
     @property
     def seconds_per_batch(self) -> float | None:
-        """Work of making one batch on one thread, a mean; `None` before the first."""
+        """Work of making one batch in one thread or process, a mean; `None` before the first."""
+        if isinstance(self._ahead, Workers) and self._ahead.seconds_per_batch:
+            return self._ahead.seconds_per_batch
         return self._making_seconds / self._made if self._made else None
 
     def indices(self, epoch: int) -> np.ndarray:
@@ -178,18 +192,68 @@ class Batches:
     def _go_to(self, epoch: int) -> None:
         self.epoch = epoch
         with self._lock:
-            for key in [key for key in self._pending if key[0] != epoch]:
-                self._pending.pop(key).cancel()
+            unwanted = [self._pending.pop(key) for key in list(self._pending) if key[0] != epoch]
+        for future in unwanted:
+            if self._ahead is not None:
+                self._ahead.drop(future)
 
     def _prefetch(self, epoch: int, step: int) -> None:
         """Start on the batches after `step`; the caller holds the lock."""
-        for ahead in range(step + 1, min(step + 2 + self.threads, len(self))):
-            if (
-                self._pool is not None
-                and len(self._pending) <= 2 * self.threads
-                and (epoch, ahead) not in self._pending
-            ):
-                self._pending[epoch, ahead] = self._pool.submit(self._make, epoch, ahead)
+        for ahead in range(step + 1, min(step + 2 + self.helpers, len(self))):
+            room = self._ahead is not None and len(self._pending) <= 2 * self.helpers
+            if self._ahead is not None and room and (epoch, ahead) not in self._pending:
+                self._pending[epoch, ahead] = self._ahead.submit(epoch, ahead)
+
+    def _working_ahead(self) -> Threads | Workers | None:
+        """The threads or processes, begun when the first batch is asked for; the caller holds the lock."""
+        if isinstance(self._ahead, Workers) and self._ahead.broken:
+            self._ahead = None  # its error was told; who goes on all the same gets new ones
+            self._pending.clear()
+        if self._ahead is None and self.helpers:
+            if self._processes:
+                self._ahead = self._begun_processes(self.helpers)
+            else:
+                self._ahead = Threads(self.batch, self.helpers)
+        return self._ahead
+
+    def _begun_processes(self, count: int) -> Workers:
+        settings = {**self._settings, "workers": 0, "processes": False}
+        if self.samples.where != "off":
+            settings["cached_in"] = self.samples.folder(), count
+        recipe = functools.partial(_in_a_worker, self.dataset, settings, count)
+        soft = any(mixing.soft for mixing in self.mixings)
+        pixel = 4 * (self.channels + (self.num_classes if soft else 1))
+        room = self.batch_size * self.size[0] * self.size[1] * pixel
+        return Workers(recipe, count, room=room, name_of=functools.partial(name_of, self.dataset), skipped=self.skipped)
+
+    def close(self) -> None:
+        """End the threads or processes that work ahead; the next batch begins them anew."""
+        with self._lock:
+            ahead, self._ahead = self._ahead, None
+            self._pending.clear()
+        if ahead is not None:
+            ahead.close()
+
+    def _weigh(self, seconds: float) -> None:
+        """Say so when the epoch waited for its data, and go over to processes where there are cores for them."""
+        if not self._may_change:
+            return
+        making = self.seconds_per_batch or 0.0
+        waiting = Waiting(seconds, self.waited_seconds, self._taken, making, self.helpers, cores())
+        if not waiting.much:
+            return
+        self._may_change = False
+        if not waiting.wanted or sys.platform == "win32":
+            self.tell(f"{waiting}; no cores are left for more: `segnosis pack`, or smaller images, would help")
+            return
+        try:
+            begun = self._begun_processes(waiting.wanted)
+        except ArgumentError as error:
+            self.tell(f"{waiting}. Threads go on: {error}")
+            return
+        self.close()
+        self._processes, self.helpers, self._ahead = True, waiting.wanted, begun
+        self.tell(f"{waiting}; from here on {waiting.wanted} worker processes make them")
 
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
@@ -201,13 +265,15 @@ class Batches:
             self._last_order = epoch, order  # one assignment: another thread sees the old pair or the new
         return order
 
-    def _make(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """One batch, made here and now: the same to the bit whoever makes it."""
         started = time.perf_counter()
         draws = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
         x = np.empty((len(draws), *self.size, self.channels), np.float32)
         y = np.empty((len(draws), *self.size), np.int32)
         for k, (index, turn) in enumerate(draws.tolist()):
             self._fill(x[k], y[k], index, self._rng(epoch, turn, index))
+        self._at(None)
         for number, mixing in enumerate(self.mixings):
             if mixing.soft and y.ndim == 3:
                 y = one_hot(y, self.num_classes)
@@ -219,75 +285,12 @@ class Batches:
             self._making_seconds += time.perf_counter() - started
         return x, y
 
-    def _fill(self, x: np.ndarray, y: np.ndarray, index: int, rng: np.random.Generator) -> None:
-        index, sample, mask = self._sample(index)
-        points = self._foreground(index, mask) if self.seeks_foreground else ()
-        image, moved = apply(
-            self.transforms, sample.image, mask, rng, fill=self.fill, outside=self._outside, foreground=points
-        )
-        if image.shape[:2] != self.size:
-            raise ArgumentError(
-                "A sequence of transforms that sets the size must end with the size of the feed.",
-                received={"size": self.size, "after transforms": image.shape[:2]},
-                cure=f"End with Crop({self.size}), or leave Crop, Pad and Resize out: `fit` does it.",
-            )
-        x[...], y[...] = image, moved
 
-    def _sample(self, index: int) -> tuple[int, Sample, np.ndarray]:
-        """The sample, or with `on_error="skip"` the next one that can be read."""
-        for present in [index, *range(index + 1, len(self.dataset)), *range(index)]:
-            try:
-                sample = self.samples[present]
-                return present, sample, self._checked(sample)
-            except Exception as error:
-                told = error if isinstance(error, SegnosisError) else self._unreadable(present, error)
-                if self.on_error == "raise":
-                    raise told from error
-                self.skipped[self._name(present)] = str(told)
-        raise DataError(
-            "At least one sample of the data set must be readable.",
-            file=getattr(self.dataset, "name", "data set"),
-            received={"first problem": next(iter(self.skipped.values()))},
-            cure="Run `segnosis check` on the data.",
-        )
-
-    def _checked(self, sample: Sample) -> np.ndarray:
-        if sample.mask is None:
-            raise DataError(
-                "A feed needs the mask of every sample.", file=sample.id, cure="Remove the sample, or add its mask."
-            )
-        if sample.image.shape != (*sample.mask.shape, self.channels):
-            raise DataError(
-                f"Image and mask have the same height and width, and images here have {self.channels} channels.",
-                file=sample.id,
-                received={"image": sample.image.shape, "mask": sample.mask.shape},
-                cure="Run `segnosis check` on the data: it lists every such pair.",
-            )
-        return sample.mask
-
-    def _unreadable(self, index: int, error: Exception) -> DataError:
-        return DataError(
-            "Every sample of the data set must be readable.",
-            file=self._name(index),
-            received={"problem": f"{type(error).__name__}: {error}"},
-            cure="Run `segnosis check` on the data: it lists every such file.",
-        )
-
-    def _name(self, index: int) -> str:
-        ids = getattr(self.dataset, "ids", None)
-        return f"sample {index}" if ids is None else str(ids[index])
-
-    def _foreground(self, index: int, mask: np.ndarray) -> tuple[np.ndarray, ...]:
-        """For each foreground class in the mask up to 256 of its pixels, evenly spread, as centres `(x, y)`."""
-        points = self._points.get(index)
-        if points is None:
-            flat = mask.ravel()
-            wanted = [c for c in np.unique(flat).tolist() if c not in (0, self.ignore_class)]
-            found = [np.flatnonzero(flat == class_id) for class_id in wanted]
-            rows_columns = [np.divmod(pixels[:: -(-len(pixels) // _POINTS)], mask.shape[1]) for pixels in found]
-            points = tuple(np.stack([columns, rows], axis=1) + 0.5 for rows, columns in rows_columns)
-            self._points[index] = points
-        return points
+def _in_a_worker(dataset: Any, settings: dict[str, Any], count: int) -> Batches:
+    """The batches of one of `count` processes, which together keep no more files in memory than one alone."""
+    if hasattr(dataset, "source"):
+        dataset.source.cache.limit //= count
+    return Batches(dataset, **settings)
 
 
 def one_hot(y: np.ndarray, num_classes: int) -> np.ndarray:
@@ -298,6 +301,10 @@ def one_hot(y: np.ndarray, num_classes: int) -> np.ndarray:
         [[[[0.0, 1.0], [0.0, 0.0]]]]
     """
     return (y[..., None] == np.arange(num_classes, dtype=y.dtype)).astype(np.float32)
+
+
+def _nobody(text: str) -> None:
+    """Hears what a feed tells when nobody else does."""
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

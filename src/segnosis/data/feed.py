@@ -32,6 +32,7 @@ def feed(
     on_error: Literal["raise", "skip"] = "raise",
     cache: Where = "auto",
     workers: int | None = None,
+    processes: bool | None = None,
 ) -> Batches:
     """Batches of `dataset` as a `keras.utils.PyDataset`, for `model.fit(feed, shuffle=False)`.
 
@@ -57,7 +58,9 @@ def feed(
         drop_last: Leave out the last batch where it is not full.
         on_error: `"raise"` stops at an unreadable sample, `"skip"` takes the next one and lists it in `skipped`.
         cache: Decode each file once, `"auto"` in memory as far as that has room, or on `"disk"`; `"off"` always anew.
-        workers: Threads that work ahead; 0 for none, `None` for half the cores, at most 4.
+        workers: Threads or processes that work ahead; 0 for none, `None` for half the cores, at most 4.
+        processes: Whether they are processes, which give the same batches to the bit through shared memory. `None`:
+            threads, and if an epoch is then held up by its data and there are cores left, processes.
 
     Returns:
         A `Batches` that is a `PyDataset` too: x float32 `(batch, height, width, channels)` in the values of the files,
