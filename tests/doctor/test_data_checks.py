@@ -290,3 +290,42 @@ def test_an_exchange_is_no_proof_where_right_pairs_hardly_stand_out_from_chance(
     large = replace(tiny, spread=0.05)
     levels = [image_mask_pair_mismatch.check(pair_agreement=found) for found in (tiny, large)]
     assert [found.level for found in levels if isinstance(found, Finding)] == ["suspected", "proven"]
+
+
+def weak_edges(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Scenes whose objects hardly differ from what surrounds them."""
+    images, masks = scenes(count, seed=11)
+    noise = np.random.default_rng(12)
+    smooth = np.stack([cv2.GaussianBlur(noise.normal(0, 90, image.shape), (0, 0), 5) for image in images])
+    return (images - 72.0 * masks + smooth).astype("float32"), masks
+
+
+@pytest.mark.parametrize("order", ["rolled", "shuffled"])
+def test_weak_edges_prove_a_wrong_order_as_a_whole(order: str) -> None:
+    images, masks = weak_edges()
+    rows = np.roll(np.arange(40), 1) if order == "rolled" else np.random.default_rng(0).permutation(40)
+    found = pair_agreement.Scan()
+    for pair in pairs(images, masks[rows]):
+        found.add(pair)
+    verdict = image_mask_pair_mismatch.check(pair_agreement=found.result())
+    assert isinstance(verdict, Finding) and verdict.level == "proven"
+
+
+def test_masks_that_fit_no_image_prove_no_order() -> None:
+    images, _ = weak_edges()
+    _, masks = scenes(40, seed=99)
+    found = pair_agreement.Scan()
+    for pair in pairs(images, masks):
+        found.add(pair)
+    verdict = image_mask_pair_mismatch.check(pair_agreement=found.result())
+    assert not (isinstance(verdict, Finding) and verdict.certain)
+
+
+def test_arrays_are_compared_by_their_rows() -> None:
+    images, masks = scenes(40, size=32, seed=3)
+    shifted = np.roll(masks, 1, axis=0)
+    case = Case(
+        batches=batches(images[::8], shifted[::8]), fit_arguments={"x": images[..., None], "y": shifted}, num_classes=2
+    )
+    found = findings(case)["DAT001"]
+    assert found.certain and found.where[0].startswith("sample ")

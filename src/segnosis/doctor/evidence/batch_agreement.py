@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import pair_agreement
 from segnosis.doctor.evidence._batch_pairs import pairs_of
@@ -12,9 +16,21 @@ from segnosis.doctor.evidence._batch_pairs import pairs_of
 PRICE = "data"
 
 
-def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> pair_agreement.PairAgreement:
-    """Compare the masks of the batches with their images."""
+def measure(
+    batches: Sequence[Batch], heads: Sequence[Any] | None = None, fit_arguments: Mapping[str, Any] | None = None
+) -> pair_agreement.PairAgreement:
+    """Compare the masks of the batches with their images; of arrays the first rows, where neighbours are together."""
     scan = pair_agreement.Scan()
-    for pair in pairs_of(batches, heads):
+    for pair in _first_rows(fit_arguments or {}) or pairs_of(batches, heads):
         scan.add(pair)
     return scan.result()
+
+
+def _first_rows(arguments: Mapping[str, Any]) -> Iterable[Pair]:
+    """Pairs by their rows: lists shifted against each other show among neighbours, and a person can look them up."""
+    x, y = arguments.get("x"), arguments.get("y")
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        return ()
+    end = min(len(x), len(y), pair_agreement.KEPT)
+    rows = pairs_of([Batch(x[:end], y[:end])])
+    return [replace(pair, id=f"sample {k}", group=f"sample {k}") for k, pair in enumerate(rows)]

@@ -31,6 +31,7 @@ from segnosis.doctor.evidence._oriented_edges import (
     turned,
 )
 from segnosis.doctor.evidence._places import place
+from segnosis.doctor.evidence._reassignment import reassignment, small_image, small_mask
 
 PRICE = "data"
 KEPT = 256
@@ -63,6 +64,23 @@ class Exchange:
     own: float
     exchanged: float
     gain: float
+
+
+@dataclass(frozen=True)
+class Reordered:
+    """The order in which masks and images fit best, where it is not the one given.
+
+    Attributes:
+        own: Score of the pairs as given, over that of the best one-to-one assignment.
+        above_turned: Score of that assignment, over the best of mirrored and turned masks: 1 is chance.
+        moved: Masks that it gives to another image.
+        examples: Image, the mask it is paired with, and the one that fits.
+    """
+
+    own: float
+    above_turned: float
+    moved: int
+    examples: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -99,6 +117,7 @@ class PairAgreement:
         misplaced: Masks that fit better turned or shifted, the largest gain first.
         moves: Move → share of the compared pairs that gain by it more than by any other, and at all.
         move_gain: Move → mean gain over all compared pairs.
+        reordered: Another order that all masks together fit; `None` where the pairs as given come near the best one.
     """
 
     judged: int
@@ -113,6 +132,7 @@ class PairAgreement:
     misplaced: tuple[Misplaced, ...] = ()
     moves: dict[str, float] | None = None
     move_gain: dict[str, float] | None = None
+    reordered: Reordered | None = None
 
 
 @dataclass
@@ -120,6 +140,8 @@ class _Kept:
     order: int
     image: Field
     outline: Outline
+    pixels: np.ndarray
+    ids: np.ndarray
     image_place: str
     mask_place: str
     height: int
@@ -145,13 +167,16 @@ class Scan:
             plane = plane[..., :3].astype(np.float32) @ np.array([1, 2, 4], np.float32)
         if plane.size == 0 or min(pair.image.shape[:2]) < 8:
             return
-        outline = mask_outline(plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype(np.float32))
+        plane = plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype(np.float32)
+        outline = mask_outline(plane)
         field = image_field(pair.image) if outline is not None else None
         if outline is None or field is None:
             return
         height, width = plane.shape[:2]
         outline = Outline(outline.field.astype(np.float16), outline.near.astype(np.float16))
-        kept = _Kept(self._judged, field.astype(np.float16), outline, place(pair, "image"), place(pair), height, width)
+        small = small_image(pair.image), small_mask(plane)
+        where = place(pair, "image"), place(pair)
+        kept = _Kept(self._judged, field.astype(np.float16), outline, *small, *where, height, width)
         self._judged += 1
         self._keep(kept)
 
@@ -209,6 +234,7 @@ def _compare(items: list[_Kept], judged: int) -> PairAgreement:
         capable=unit >= 0.25 and unit >= 1.5 * spread,
         above_shuffled=float(np.mean(own.mean() > np.array(shuffled))),
     )
+    found = replace(found, reordered=_reordered(items, images, outlines, scores))
     if not found.capable:
         return found
     misplaced, moves, gains = _misplaced(items, own, chance, unit, moved, shifts)
@@ -219,6 +245,17 @@ def _compare(items: list[_Kept], judged: int) -> PairAgreement:
         moves=moves,
         move_gain=gains,
     )
+
+
+def _reordered(
+    items: list[_Kept], images: list[Field], outlines: list[Outline], scores: np.ndarray
+) -> Reordered | None:
+    best = reassignment(images, outlines, scores, [item.pixels for item in items], [item.ids for item in items])
+    if best is None:
+        return None
+    moved = [(k, column) for k, column in enumerate(best.columns) if k != column]
+    names = [(items[k].image_place, items[k].mask_place, items[column].mask_place) for k, column in moved[:20]]
+    return Reordered(round(best.own, 3), round(best.above_turned, 3), len(moved), tuple(names))
 
 
 def _assigned_level(scores: np.ndarray, chance: float, spread: float) -> float:

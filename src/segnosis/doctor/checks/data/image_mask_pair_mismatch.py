@@ -6,7 +6,8 @@ not fit their images but each other's. Pixels: the outlines of a mask, with thei
 edges of every image of a sample; the best one-to-one assignment tells whether masks fit other images better than
 their own. Masks that gain little by an exchange, look-alikes such as neighbouring slices, are left alone; where right
 pairs stand out little from chance, as with tiny objects, an exchange is suspected at most; without enough structure in
-the images the check abstains.
+the images the check abstains. Where no single pair proves itself, all together may: when the pairs as given reach
+little of what the best assignment does, and this far more than mirrored and turned masks ever do.
 
 ## Why the model does not learn
 A wrong mask is noise that no network can explain. One in a hundred lowers the score a little; when two sorted lists
@@ -46,6 +47,8 @@ def check(
     above_shuffled: float = 0.95,
     fewest: int = 30,
     proven_spreads: float = 6.0,
+    most_own_of_best: float = 0.3,
+    above_turned: float = 1.3,
 ) -> Verdict:
     agreement = _better(pair_agreement, batch_agreement)
     if agreement is None and pair_files is None:
@@ -81,9 +84,14 @@ def check(
         for ring in agreement.exchanges
         if ring.gain >= suspected_gain and ring.own <= most_own and ring.exchanged >= least_exchanged
     ]
-    if rings and not is_moved:
+    other = agreement.reordered
+    if other is not None and (other.own > most_own_of_best or other.above_turned < above_turned):
+        other = None
+    # The best of 256 images fits a mask by 3 spreads by chance; where a right pair has no more, any ring gains.
+    stands_out = agreement.unit >= proven_spreads * agreement.spread
+    proves = bool(rings) and rings[0].gain >= proven_gain and stands_out
+    if rings and not is_moved and (proves or other is None):
         wrong = sum(len(ring.masks) for ring in rings)
-        stands_out = agreement.unit >= proven_spreads * agreement.spread
         first = rings[0]
         return Finding(
             says=f"{wrong} masks fit other images than their own: the outlines of {first.masks[0]} lie on the edges of "
@@ -95,8 +103,21 @@ def check(
             + " and ".join(f"`{mask}`" for mask in first.masks[:3]),
             where=tuple(mask for ring in rings for mask in ring.masks)[:20],
             pictures=files_side_by_side("Each image with its mask and with the one that fits", _as_fits(first)),
-            # The best of 256 images fits a mask by 3 spreads by chance; where a right pair has no more, any ring gains.
-            level="proven" if first.gain >= proven_gain and stands_out else "suspected",
+            level="proven" if proves else "suspected",
+        )
+    if other is not None and not is_moved:
+        image, paired, fits = other.examples[0]
+        return Finding(
+            says=f"{other.moved} of {agreement.compared} masks fit other images than their own: as they are paired "
+            f"they fit {_of(other.own)} as well as in another order, and that order fits {other.above_turned:.1f} "
+            f"times as well as chance: the image {image} fits the mask {fits}, not {paired}.",
+            measured=measured,
+            fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
+            where=tuple(example[1] for example in other.examples),
+            pictures=files_side_by_side(
+                "Each image with its mask and with the one that fits",
+                [{"image": i, "its mask": own, "fits better": best} for i, own, best in other.examples[:3]],
+            ),
         )
     if agreement.compared >= fewest and agreement.above_shuffled < above_shuffled and not is_moved:
         return Finding(
@@ -153,6 +174,8 @@ def _measured(files: PairFiles | None, agreement: PairAgreement | None) -> dict[
             "can_tell": agreement.capable,
             "right_pair_in_spreads": round(agreement.unit / agreement.spread, 2) if agreement.spread else 0.0,
             "best_exchange_gain": agreement.exchanges[0].gain if agreement.exchanges else 0.0,
+            "own_of_best_order": agreement.reordered.own if agreement.reordered else 1.0,
+            "best_order_over_chance": agreement.reordered.above_turned if agreement.reordered else 1.0,
         }
     return out
 

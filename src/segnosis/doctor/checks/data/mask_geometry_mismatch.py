@@ -48,7 +48,7 @@ def check(
     proven_gain: float = 0.4,
     suspected_gain: float = 0.3,
     shift_gain: float = 0.9,
-    suspected_noise: float = 2.5,
+    suspected_noise: float = 3.5,
     proven_noise: float = 4.0,
     most_own: float = 0.5,
 ) -> Verdict:
