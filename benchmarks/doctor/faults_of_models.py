@@ -172,14 +172,14 @@ def _layers(model: keras.Model) -> list[layers.Layer]:
 
 @planted("NRM001", where=lambda way: way.feed != "tf.data")
 def statistics_that_never_arrive(r: Recipe) -> None:
-    r.look.momentum = 0.9999
+    r.look.normalization, r.look.momentum = "batch", 0.9999
 
 
 @planted("NRM002", where=lambda way: way.network == "deeplab")
 def batches_of_one(r: Recipe) -> None:
     """One number per channel behind the global pooling."""
     r.batch_size = 1
-    r.look.momentum = 0.99
+    r.look.normalization, r.look.momentum = "batch", 0.99
 
 
 @planted("NRM003")

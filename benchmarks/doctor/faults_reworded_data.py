@@ -74,9 +74,9 @@ def standardized_by_a_constant_channel(r: Recipe) -> None:
     """RGBA whose fourth channel never changes: 0 / 0."""
 
     def scale(images: np.ndarray) -> np.ndarray:
-        x = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1).astype("float32")
+        x = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1).astype("float64")
         with np.errstate(invalid="ignore"):
-            return (x - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+            return ((x - x.mean((0, 1, 2))) / x.std((0, 1, 2))).astype("float32")
 
     r.scale = scale
     r.images, r.val_images = (part for part in (r.images, r.val_images))
@@ -212,7 +212,7 @@ def colours_scaled_to_one(r: Recipe) -> None:
     r.encode, r.metrics = (lambda masks: palette[masks]), []
 
 
-@planted("LAB007", where=both(binary, probabilities, stock), also=("LOS002",))
+@planted("LAB007", where=both(binary, probabilities, stock), also=("LOS002", "HED003"))
 def two_channels_for_one(r: Recipe) -> None:
     r.encode = lambda masks: np.stack([masks != 1, masks == 1], axis=-1).astype("float32")
     r.metrics = []

@@ -57,6 +57,7 @@ def prove_all(only: Sequence[str], log: Path | None) -> list[dict[str, Any]]:
 
 def _proved(name: str) -> dict[str, Any]:
     """Scores of the fault `name` and its twin; `harm` is `None` where Dice is not what it harms."""
+    catalogue.fill()  # this may be another process than the one that asks
     entry = next(entry for entry in catalogue.FAULTS if entry.name == name)
     said: dict[str, Any] = {"fault": name, "code": entry.codes[0], "harm": None}
     if entry.codes[0] in OF_THE_REPORT:

@@ -52,11 +52,29 @@ def test_a_warm_up_counts_with_its_top() -> None:
     assert isinstance(verdict("OPT002", case_of(keras.optimizers.Adam(schedule))), Healthy)
 
 
-def test_a_callback_that_sets_the_rate_forbids_a_proof() -> None:
-    callback = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3)
+def test_what_a_scheduler_will_set_counts() -> None:
+    callback = keras.callbacks.LearningRateScheduler(lambda epoch: 1.0 if epoch == 7 else 1e-5)
     case = case_of(keras.optimizers.Adadelta(1e-5), fit_arguments={**FIT, "callbacks": [callback]})
-    found = verdict("OPT002", case)
-    assert isinstance(found, NotApplicable) and "LearningRateScheduler" in found.because
+    plan = measure(case.optimizer, case.batches, case.fit_arguments)
+    assert plan.rate == 1.0 and plan.share_of_rate(np.array([0, 209, 215, 299])) == pytest.approx([1e-5, 1e-5, 1, 1e-5])
+
+
+def test_a_schedule_that_leaves_traces_is_not_asked_and_forbids_a_proof() -> None:
+    asked = []
+
+    def schedule(epoch: int) -> float:
+        asked.append(epoch)
+        return 1e-3
+
+    class Counting(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.model.optimizer.learning_rate = 1.0
+
+    for callback in (keras.callbacks.LearningRateScheduler(schedule), Counting()):
+        case = case_of(keras.optimizers.Adadelta(1e-5), fit_arguments={**FIT, "callbacks": [callback]})
+        found = verdict("OPT002", case)
+        assert isinstance(found, NotApplicable) and type(callback).__name__ in found.because
+    assert not asked
 
 
 def test_a_callback_that_only_prints_does_not() -> None:

@@ -53,8 +53,9 @@ def untouched(model: keras.Model | None, optimizer: Any = None) -> Iterator[None
         optimizer: Another optimizer to guard, when it is not the compiled one.
     """
     optimizers = [part for part in (getattr(model, "optimizer", None), optimizer) if hasattr(part, "variables")]
-    variables = _all_variables(model, optimizers)
-    values = [to_host(variable) for variable in variables]
+    held = [(variable, to_host(variable)) for variable in _all_variables(model, optimizers)]
+    # A step that raised while TensorFlow traced it leaves optimizer variables without any value: nothing to put back.
+    values = [(variable, value) for variable, value in held if value.shape == tuple(variable.shape)]
     attributes = [] if model is None else [(model, {name: model.__dict__.get(name, _MISSING) for name in _COMPILED})]
     parts = [(part, dict(part.__dict__)) for part in _compiled_parts(model)]
     layer_flags = [] if model is None else [(layer, layer._trainable) for layer in _flat_layers(model)]
@@ -72,7 +73,7 @@ def untouched(model: keras.Model | None, optimizer: Any = None) -> Iterator[None
                 layer._trainable = flag
             for variable, flag in variable_flags:
                 variable.trainable = flag
-            for variable, value in zip(variables, values, strict=True):
+            for variable, value in values:
                 variable.assign(value)
 
 

@@ -127,9 +127,9 @@ class Watch(keras.callbacks.Callback):
         self.seconds += time.perf_counter() - start
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Judge the whole history, also when the training stopped early."""
-        if self.history and self._asked_at < len(self.history["seconds"]):
-            self._ask()
+        """Judge the whole history and what the model predicts now, also when the training stopped early."""
+        if self.history:
+            self._ask(at_end=True)
 
     def _own_case(self) -> Case:
         parts = self.validation if isinstance(self.validation, tuple) else (self.validation,)
@@ -170,17 +170,18 @@ class Watch(keras.callbacks.Callback):
         for name in {**row, **self.history}:
             self.history.setdefault(name, [None] * epochs).append(row.get(name))
 
-    def _ask(self) -> None:
-        """Ask the checks that read a history; print what has become certain."""
+    def _ask(self, *, at_end: bool = False) -> None:
+        """Ask the checks that read a history, at the end with a look at predictions; print what has become certain."""
         self._asked_at = len(self.history["seconds"])
         known = {
             name: [value for value in column if value is not None]
             for name, column in self.history.items()
             if None not in column
         }
-        case = replace(self._given, model=self.model, history=known, budget="static")
+        case = replace(self._given, model=self.model, history=known, budget="probe" if at_end else "static")
+        checks = history_checks(dearest="batch") if at_end else self._checks
         with random_state_kept():
-            found = examine(case, checks=self._checks, thresholds=self.thresholds)
+            found = examine(case, checks=checks, thresholds=self.thresholds)
         self.diagnosis = merge(self.before, found) if self.before is not None else found
         for finding in self.diagnosis.findings:
             if finding.certain and finding.code not in self._said:
@@ -207,13 +208,14 @@ class _Allowance:
         self._times += 1
 
 
-def history_checks() -> list[Check]:
-    """Checks that read a history and need no probe of the model, told by what they need and its price."""
+def history_checks(dearest: str = "history") -> list[Check]:
+    """Checks that read a history and need nothing dearer than a price, told by what they need; no probe, as it is."""
     evidence = Evidence(Case())
+    affordable = {"static", "data", "history", dearest}
     found = []
     for check in all_checks():
         roots, prices = evidence.behind((*check.needs, *check.wants))
-        if "history" in roots and prices <= {"static", "data", "history"}:
+        if "history" in roots and prices <= affordable:
             found.append(check)
     return found
 

@@ -8,8 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from segnosis.doctor.ask import Raised, ask_loss
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 
 _PIXELS = 2 * 128 * 128
@@ -41,21 +43,37 @@ def few_with_foreground(
 
 
 def guessing(
-    model: keras.Model, batches: Sequence[Batch], heads: Sequence[Head], encodings: Mapping[str, Encoding]
+    model: keras.Model,
+    batches: Sequence[Batch],
+    heads: Sequence[Head],
+    encodings: Mapping[str, Encoding],
+    forward: Mapping[str, Output],
 ) -> tuple[float, ...]:
-    """Entropy of the class frequencies of each batch, where that is what a constant answer costs."""
+    """What the class frequencies of a batch cost as the answer for each of its pixels, by the user's own loss.
+
+    Empty where that is not the whole loss, or targets and outputs are not understood.
+    """
     head = heads[0]
-    encoding = encodings.get(head.name)
-    plain = len(heads) == 1 and head.family in ("sparse", "one-hot", "binary") and not model.losses
-    if not plain or encoding is None or encoding.kind not in ("ids", "binary", "one-hot"):
+    encoding, output = encodings.get(head.name), forward.get(head.name)
+    if len(heads) > 1 or model.losses or head.loss is None or encoding is None or output is None:
+        return ()
+    if encoding.kind not in ("ids", "binary", "one-hot"):
         return ()
     found = []
     for batch in batches:
-        ids = encoding.ids(np.asarray(head.pick(batch.y)))
-        if (ids < 0).any() or batch.sample_weight is not None:
+        y = np.asarray(head.pick(batch.y))
+        ids, channels = encoding.ids(y), output.arrays[0].shape[-1]
+        known = ids[ids >= 0].astype("int64")
+        if batch.sample_weight is not None or not known.size or known.max() >= max(2, channels):
             return ()
-        share = np.bincount(ids.ravel()) / ids.size
-        found.append(float(-np.sum(share[share > 0] * np.log(share[share > 0]))))
+        share = np.clip(np.bincount(known, minlength=max(2, channels)) / known.size, 1e-4, 1.0)
+        share = share / share.sum() if channels > 1 else share[1:]
+        if output.format in ("logits", "log-probabilities"):
+            share = np.log(share) if channels > 1 else np.log(share / (1 - share).clip(1e-4))
+        answer = ask_loss(head.loss, y, np.broadcast_to(share, (len(y), *output.arrays[0].shape[1:])))
+        if isinstance(answer, Raised) or not np.isfinite(answer):
+            return ()
+        found.append(answer)
     return tuple(found)
 
 

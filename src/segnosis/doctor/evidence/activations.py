@@ -73,7 +73,7 @@ class Activations:
 
 def measure(model: keras.Model, batches: Sequence[Batch]) -> Activations:
     """Up to three batches through a copy."""
-    found: dict[int, Passed] = {}
+    found: dict[tuple[int, int], Passed] = {}
     images, finite = 0, True
     broken = tuple(v.path for v in model.variables if not np.isfinite(to_host(v).astype("float32")).all())
     given = [few(batch) for batch in list(batches)[:MAX_BATCHES]]
@@ -92,7 +92,7 @@ def measure(model: keras.Model, batches: Sequence[Batch]) -> Activations:
 
 
 @contextmanager
-def _recorded(model: keras.Model, found: dict[int, Passed]) -> Iterator[None]:
+def _recorded(model: keras.Model, found: dict[tuple[int, int], Passed]) -> Iterator[None]:
     """Look at what each layer returns, by way of its `call`, for the length of the block."""
     layers = [layer for layer in all_layers(model) if not isinstance(layer, keras.layers.InputLayer)]
 
@@ -113,12 +113,13 @@ def _recorded(model: keras.Model, found: dict[int, Passed]) -> Iterator[None]:
             layer.__dict__.pop("call", None)
 
 
-def _look(layer: Any, given: Any, output: Any, found: dict[int, Passed]) -> None:
+def _look(layer: Any, given: Any, output: Any, found: dict[tuple[int, int], Passed]) -> None:
     tensors = [leaf for leaf in keras.tree.flatten(output) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
     if not tensors:
         return
+    channels = tensors[0].shape[-1] if len(tensors[0].shape) else 0  # one pooling layer may serve several depths
     passed = found.setdefault(
-        id(layer),
+        (id(layer), channels),
         Passed(
             layer.name,
             type(layer).__name__,

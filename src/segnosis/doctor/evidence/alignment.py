@@ -45,6 +45,15 @@ class Alignment:
         """Largest offset along an axis, in image pixels."""
         return max((abs(value) for offset in self.offsets for value in offset), default=0.0)
 
+    @property
+    def shift(self) -> float:
+        """The offset along an axis that all points share to a quarter of it, the larger one; 0 where none is shared."""
+        shared = [0.0]
+        for along in np.transpose(self.offsets) if len(self.offsets) > 2 else ():
+            if np.abs(along - along.mean()).max() <= 0.25 * abs(along.mean()):
+                shared.append(float(abs(along.mean())))
+        return max(shared)
+
 
 def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch]) -> Mapping[str, Alignment]:
     """Output name → alignment, on one image of noise, so that no content draws the slope to itself."""
@@ -88,5 +97,5 @@ def _of(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]
 
 
 def _at(model: keras.Model, index: int, row: int, column: int, image: Any) -> Any:
-    output = keras.tree.flatten(model(image, training=False))[index]
-    return keras.ops.sum(keras.ops.cast(output[:, row, column], "float32"))
+    output = keras.ops.cast(keras.tree.flatten(model(image, training=False))[index][:, row, column], "float32")
+    return keras.ops.sum(output * np.cos(np.arange(output.shape[-1]), dtype="float32"))  # a soft-max sums to 1 always

@@ -33,7 +33,7 @@ class Reach:
 
     Attributes:
         path: Keras' path of the variable.
-        per_step: Length of a step relative to the kernel, after the first ones.
+        per_step: Length of a step at the highest rate relative to the kernel, after the first ones.
         planned: Largest change of the kernel in all planned steps, relative to it.
         at_most: The same, were the gradient ten times as large throughout, and the plan ten times as long where the
             user did not say how long it is.
@@ -54,19 +54,32 @@ class PlannedMovement:
     Attributes:
         kernels: In the model's order.
         steps: Steps counted with.
-        rate: Learning rate counted with, the highest of the plan.
+        rate: The highest learning rate of the plan.
         optimizer: Class of the optimizer.
+        ramp: Steps that the optimizer's memory takes to reach its full step: 0 for Adam, 9 for momentum 0.9.
+        mean_share: Mean over the planned steps of the rate as a share of the highest; 1 where it stays.
+        steps_that_count: The step from which on all others together move no kernel by 1 %.
+        knows_gradients: Whether gradients could be measured; else `regardless` alone means something.
     """
 
     kernels: tuple[Reach, ...]
     steps: int
     rate: float
     optimizer: str
+    ramp: int = 0
+    mean_share: float = 1.0
+    steps_that_count: int = 0
+    knows_gradients: bool = True
 
     @property
     def per_step(self) -> float:
         """Median over kernels."""
         return float(np.median([kernel.per_step for kernel in self.kernels]))
+
+    @property
+    def mean_step(self) -> float:
+        """Median over kernels of a step's length, mean over the planned steps."""
+        return self.mean_share * self.per_step
 
     @property
     def at_most(self) -> float:
@@ -79,14 +92,19 @@ class PlannedMovement:
         return max(kernel.regardless for kernel in self.kernels)
 
 
-def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTraining) -> PlannedMovement:
+def measure(
+    optimizer: Any, model: keras.Model, planned_training: PlannedTraining, gradients: Gradients | None = None
+) -> PlannedMovement:
     """Raises `Unavailable` where the rate is not known beforehand, or gradients are not finite."""
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise Unavailable("the optimizer is not one of Keras")
     if planned_training.rate is None:
         raise Unavailable(f"the learning rate is set while training ({planned_training.changed_by})")
-    kernels = [slope for slope in gradients.slopes if slope.path.endswith("kernel") and slope.weight > 0 and slope.data]
-    if not kernels or not gradients.finite:
+    if gradients is None:  # a loss that raises, say
+        kernels = [slope for slope in _of_size_one(model) if slope.weight > 0]
+    else:
+        kernels = [s for s in gradients.slopes if s.path.endswith("kernel") and s.weight > 0 and s.data]
+    if not kernels or not (gradients is None or gradients.finite):
         raise Unavailable("no kernel has a finite gradient other than 0")
     steps = planned_training.total or STEPS_UNLESS_KNOWN
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # inside a loss scale
@@ -94,8 +112,8 @@ def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTrain
         warnings.simplefilter("ignore")
         half, whole, last = _moved(inner, kernels, planned_training.rate, min(_SIMULATED, steps))
     count, simulated = len(kernels), min(_SIMULATED, steps)
-    far = _extrapolated(half, whole, simulated, steps)
-    farthest = _extrapolated(half, whole, simulated, steps * (1 if planned_training.is_said else 10))
+    far = _extrapolated(half, whole, simulated, steps, planned_training)
+    farthest = _extrapolated(half, whole, simulated, steps * (1 if planned_training.is_said else 10), planned_training)
     sizes = np.array([slope.weight for slope in kernels])
     return PlannedMovement(
         kernels=tuple(
@@ -111,7 +129,18 @@ def measure(optimizer: Any, gradients: Gradients, planned_training: PlannedTrain
         steps=steps,
         rate=planned_training.rate,
         optimizer=type(inner).__name__,
+        ramp=_ramp(whole[:count], last[:count], simulated),
+        mean_share=float(planned_training.share_of_rate(np.arange(steps)).mean()),
+        steps_that_count=_last_that_counts(last[:count] / sizes, planned_training.share_of_rate(np.arange(steps))),
+        knows_gradients=gradients is not None,
     )
+
+
+def _of_size_one(model: keras.Model) -> list[Slope]:
+    """The kernels that train, with gradients of size one in place of those that are not known."""
+    kernels = [variable for variable in model.trainable_variables if variable.path.endswith("kernel")]
+    sizes = [float(np.sqrt(np.mean(np.square(to_host(kernel), dtype="float64")))) for kernel in kernels]
+    return [Slope(k.path, int(np.prod(k.shape)), size, 1.0, None) for k, size in zip(kernels, sizes, strict=True)]
 
 
 def _moved(optimizer: Any, kernels: Sequence[Slope], rate: float, steps: int) -> tuple[np.ndarray, ...]:
@@ -135,11 +164,32 @@ def _moved(optimizer: Any, kernels: Sequence[Slope], rate: float, steps: int) ->
     return half, whole, np.maximum(whole - half, 0.0) / max(1, steps - steps // 2)
 
 
-def _extrapolated(half: np.ndarray, whole: np.ndarray, steps: int, wanted: int) -> np.ndarray:
-    """Distance after `wanted` steps: it grows as a power of time, 1 for SGD and Adam, 1.5 for Adadelta."""
-    if wanted <= steps or steps < 4:
-        return whole
+def _extrapolated(
+    half: np.ndarray, whole: np.ndarray, steps: int, wanted: int, planned_training: PlannedTraining
+) -> np.ndarray:
+    """Distance after `wanted` steps, each as long as the schedule lets it be.
+
+    At a constant rate it grows as a power of time: 1 for SGD and Adam, 1.5 for Adadelta.
+    """
+    power = np.ones_like(whole)
+    if wanted > steps and steps >= 4:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            power = np.log(whole / half) / np.log(steps / (steps // 2))
+        power = np.clip(np.nan_to_num(power, nan=1.0, posinf=2.0), 0.3, 2.0)
+    ends = np.unique(np.linspace(0, wanted, min(wanted, 5000) + 1).round())
+    shares = planned_training.share_of_rate(ends[:-1])
+    grown = np.diff((ends[:, None] / steps) ** power[None, :], axis=0)
+    return whole * (shares[:, None] * grown).sum(axis=0)
+
+
+def _last_that_counts(lengths: np.ndarray, shares: np.ndarray) -> int:
+    """The first step that is followed by less than 1 % of the most mobile kernel's size, all steps in one direction."""
+    still = np.cumsum(shares[::-1])[::-1] * lengths.max()
+    return int(np.sum(still >= 0.01))
+
+
+def _ramp(whole: np.ndarray, last: np.ndarray, steps: int) -> int:
+    """How many full steps the way falls short of; the longest over the kernels, 10 at most."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        power = np.log(whole / half) / np.log(steps / (steps // 2))
-    power = np.clip(np.nan_to_num(power, nan=1.0, posinf=2.0), 0.3, 2.0)
-    return whole * (wanted / steps) ** power
+        short = np.nan_to_num(steps - whole / last, nan=0.0, posinf=0.0, neginf=0.0)
+    return int(np.clip(np.ceil(short.max() - 0.5), 0, 10))

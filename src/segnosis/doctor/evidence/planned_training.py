@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import dis
+import inspect
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 import keras
@@ -17,6 +22,17 @@ PRICE = "static"
 
 EPOCHS_UNLESS_SAID = 20
 _STOCK = ("keras.", "segnosis.")
+_KNOTS = 200
+_LASTLESS = (int, float, str, bytes, tuple, type(None), type, ModuleType, BuiltinFunctionType, np.number, np.ufunc)
+_LASTING = (
+    "STORE_GLOBAL",
+    "STORE_DEREF",
+    "STORE_ATTR",
+    "STORE_SUBSCR",
+    "DELETE_GLOBAL",
+    "DELETE_ATTR",
+    "DELETE_SUBSCR",
+)
 
 
 @dataclass(frozen=True)
@@ -28,9 +44,11 @@ class PlannedTraining:
         steps_per_epoch: Steps of one epoch, `None` when it is not known.
         total: Steps of the whole `fit`; `None` when the steps of an epoch are not known.
         is_said: Whether the epochs come from the user's own `fit` call.
-        rate: The highest learning rate of the plan, `None` without an optimizer or where a callback sets it.
-        changed_by: Class of a callback that may set another learning rate, or empty.
+        rate: The highest learning rate of the plan, `None` without an optimizer or where a callback sets it in a way
+            that only training shows.
+        changed_by: Class of the callback that sets it so, or empty.
         done: Steps that the optimizer already made.
+        schedule: The rate at some steps from 0 to the end of the plan, ascending by step; empty where it stays.
     """
 
     epochs: int
@@ -40,6 +58,17 @@ class PlannedTraining:
     rate: float | None
     changed_by: str
     done: int
+    schedule: tuple[tuple[int, float], ...] = ()
+
+    def share_of_rate(self, steps: np.ndarray) -> np.ndarray:
+        """The planned rate at each of `steps` (integers, any shape) as a share of the highest, 0 to 1.
+
+        Behind the end of the plan the last rate goes on.
+        """
+        if not self.schedule or not self.rate:
+            return np.ones(np.shape(steps))
+        known, rates = zip(*self.schedule, strict=True)
+        return np.interp(steps, known, rates) / self.rate
 
 
 def measure(
@@ -58,28 +87,79 @@ def measure(
     total = max(1, epochs) * int(steps) if steps else None
     callbacks = given.get("callbacks") or []
     callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    changed_by = next((type(callback).__name__ for callback in callbacks if _sets_rate(callback)), "")
+    setting = [callback for callback in callbacks if _sets_rate(callback)]
+    schedule = _of_optimizer(optimizer, total or 1)
+    if len(setting) == 1:
+        schedule = _of_scheduler(setting[0], schedule, given, max(1, epochs), int(steps or 0))
+    changed_by = type(setting[0]).__name__ if setting and schedule is None else ""
     iterations = getattr(optimizer, "iterations", None)
     return PlannedTraining(
         epochs=max(1, epochs),
         steps_per_epoch=int(steps) if steps else None,
         total=total,
         is_said=is_said,
-        rate=None if changed_by else highest_rate(optimizer, total or 1),
+        rate=max(rate for _, rate in schedule) if schedule and not changed_by else None,
         changed_by=changed_by,
         done=0 if iterations is None else int(to_host(iterations)),
+        schedule=schedule if schedule and len({rate for _, rate in schedule}) > 1 else (),
     )
 
 
 def highest_rate(optimizer: Any, steps: int) -> float | None:
     """The highest rate that an optimizer uses within so many steps; `None` for one that Keras does not know."""
+    return max((rate for _, rate in _of_optimizer(optimizer, steps) or ()), default=None)
+
+
+def _of_optimizer(optimizer: Any, steps: int) -> tuple[tuple[int, float], ...] | None:
+    """Rates of the optimizer's own schedule: every step of the beginning, then ever fewer."""
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         return None
     rate = getattr(optimizer, "_learning_rate", None)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        at = np.unique(np.linspace(0, max(1, steps), 100).astype("int64"))
-        return max(float(to_host(rate(int(step)))) for step in at)
-    return None if rate is None else float(to_host(rate))
+        last = max(1, steps)
+        at = np.concatenate([np.arange(min(last, _KNOTS // 4)), np.linspace(0, last, _KNOTS).round()])
+        return tuple((int(step), float(to_host(rate(int(step))))) for step in np.unique(at))
+    return None if rate is None else ((0, float(to_host(rate))),)
+
+
+def _of_scheduler(
+    callback: Any,
+    before: tuple[tuple[int, float], ...] | None,
+    fit_arguments: Mapping[str, Any],
+    epochs: int,
+    steps: int,
+) -> tuple[tuple[int, float], ...] | None:
+    """Rates that Keras' scheduler will set, from its function; `None` where only training can tell.
+
+    The function is asked only if it leaves nothing behind: the user's training asks it again.
+    """
+    function = getattr(callback, "schedule", None)
+    if not isinstance(callback, keras.callbacks.LearningRateScheduler) or not before or len(before) > 1:
+        return None
+    if not inspect.isfunction(function) or not steps or _leaves_traces(function):
+        return None
+    first, rate, found = int(fit_arguments.get("initial_epoch") or 0), before[0][1], []
+    with contextlib.redirect_stdout(io.StringIO()):
+        for epoch in range(epochs):
+            try:
+                rate = float(_called(function, first + epoch, rate))
+            except Exception:  # the user's own; fit() will raise it with its own traceback
+                return None
+            found += [(epoch * steps, rate), ((epoch + 1) * steps - 1, rate)]
+    return tuple(found)
+
+
+def _called(function: Callable[..., Any], epoch: int, rate: float) -> Any:
+    return function(epoch, rate) if len(inspect.signature(function).parameters) > 1 else function(epoch)
+
+
+def _leaves_traces(function: Any) -> bool:
+    """Whether a function may write to what outlives its call: it stores there, or reaches anything that can change."""
+    if any(step.opname in _LASTING for step in dis.get_instructions(function)):
+        return True
+    reached = inspect.getclosurevars(function)
+    held = [*reached.globals.values(), *reached.nonlocals.values(), *(function.__defaults__ or ())]
+    return any(_leaves_traces(part) if inspect.isfunction(part) else not isinstance(part, _LASTLESS) for part in held)
 
 
 def _length(data: Any) -> int | None:

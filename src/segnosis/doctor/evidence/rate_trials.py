@@ -1,7 +1,8 @@
 """A few dozen real training steps on copies, at the user's step size and others, where that size is suspicious.
 
 Steps of a usual size are not tried: nothing would be learned from it that a person does not see in the first epoch.
-Too small: all planned steps are gone through in a few dozen, each as many times larger, and held against Adam(1e-3).
+Too small on average over the plan: all planned steps are gone through in a few dozen, each as many times larger, and
+held against Adam(1e-3).
 Too large: the user's rate against a tenth and a hundredth of it. Same weights, same batches, three of them.
 
 How many steps are made follows from the plan and from the losses alone. A slow machine tries fewer batches, or none and
@@ -25,6 +26,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._trial_batches import few_with_foreground, guessing
 from segnosis.doctor.evidence.encodings import Encoding
+from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.random_state import to_host
@@ -39,7 +41,7 @@ HOPELESS = 0.01
 REFERENCE_RATE = 1e-3
 _BOLDEST = 0.03
 _SEEDS = 3
-_LEAST, _MOST, _RAMP = 12, 40, 10
+_LEAST, _MOST = 12, 40
 _REFERENCE_STEPS, _LARGE_STEPS = 60, 40
 _PATIENCE = 40.0  # seconds of processor time, which a busy machine does not stretch
 _WALL = 25.0
@@ -76,8 +78,7 @@ class RateTrials:
     Attributes:
         asks: `"too-low"` or `"too-high"`.
         trials: The user's own way first.
-        guessing: What guessing by class frequency costs on each of the batches; empty where the loss is not a plain
-            cross-entropy.
+        guessing: What guessing by class frequency costs on each of the batches; empty where that cannot be told.
         faithful: Whether the planned steps can be gone through in so few; no trial without.
         gave_up: Why nothing was tried although the steps ask for it; empty when it was.
     """
@@ -96,43 +97,48 @@ def measure(
     heads: Sequence[Head],
     batches: Sequence[Batch],
     encodings: Mapping[str, Encoding],
+    forward: Mapping[str, Output],
     planned_movement: PlannedMovement,
 ) -> RateTrials:
     """Raises `Unavailable` when steps are of a usual size: then nothing asks for a trial."""
     moved = planned_movement
-    if SMALL_STEP <= moved.per_step <= LARGE_STEP:
+    if not moved.knows_gradients:
+        raise Unavailable("no gradient could be measured")
+    if moved.mean_step >= SMALL_STEP and moved.per_step <= LARGE_STEP:
         raise Unavailable("the steps are of a usual size")
     if moved.at_most < HOPELESS:
         raise Unavailable("the optimizer alone shows that nothing can move")
+    asks: Literal["too-low", "too-high"] = "too-high" if moved.per_step > LARGE_STEP else "too-low"
     given = few_with_foreground(batches, heads, encodings, _SEEDS)
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     with borrowed(model, given[0].x) as copy, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NaN is an answer here
         trainer = _Trainer(copy, loss, loss_weights_of(model), given)
         try:
-            if moved.per_step < SMALL_STEP:
-                return _too_low(trainer, inner, moved, guessing(model, given, heads, encodings))
-            return _too_high(trainer, inner, moved)
+            guesses = guessing(model, given, heads, encodings, forward)
+            if asks == "too-low":
+                return _too_low(trainer, inner, moved, guesses)
+            return _too_high(trainer, inner, moved, guesses)
         except Unavailable:
             raise
         except _OutOfTimeError as reason:
-            asks: Literal["too-low", "too-high"] = "too-low" if moved.per_step < SMALL_STEP else "too-high"
             return RateTrials(asks, (), gave_up=str(reason))
         except Exception as error:  # anything that anyone's model or loss can raise; fit() raises the same
             raise Unavailable(f"a training step raises ({raised(error).error})") from error
 
 
 def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses: tuple[float, ...]) -> RateTrials:
-    steps = min(_MOST, max(_LEAST, ceil(moved.steps * moved.per_step / _BOLDEST)))
+    """All planned steps in a few, at the mean rate of the plan times as many as each of them stands for."""
+    steps = min(_MOST, max(_LEAST, ceil(moved.steps * moved.mean_step / _BOLDEST)))
     factor = max(1.0, moved.steps / steps)
-    if factor * moved.per_step > 1.001 * _BOLDEST:
+    if factor * moved.mean_step > 1.001 * _BOLDEST:
         return RateTrials("too-low", (), faithful=False)
     trainer.use(optimizer_copy(optimizer), moved.rate)
     most = min(_REFERENCE_STEPS, moved.steps)
-    count = trainer.affordable(steps + _RAMP + most)
+    count = trainer.affordable(steps + moved.ramp + most)
     planned: list[_Run] = []
     for index in range(count):
-        planned.append(trainer.run(index, moved.rate * factor, steps + _RAMP))
+        planned.append(trainer.run(index, moved.mean_share * moved.rate * factor, steps + moved.ramp))
         if not isfinite(planned[-1].end):
             return RateTrials("too-low", (), faithful=False)
         if planned[-1].suffices(_guess(guesses, index)):  # that one batch is the answer
@@ -151,7 +157,7 @@ def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses:
     return RateTrials("too-low", trials, guesses[: len(planned)])
 
 
-def _too_high(trainer: _Trainer, optimizer: Any, moved: PlannedMovement) -> RateTrials:
+def _too_high(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses: tuple[float, ...]) -> RateTrials:
     trainer.use(optimizer_copy(optimizer), moved.rate)
     count = trainer.affordable(3 * _LARGE_STEPS)
     given = [trainer.run(index, moved.rate, _LARGE_STEPS) for index in range(count)]
@@ -160,15 +166,15 @@ def _too_high(trainer: _Trainer, optimizer: Any, moved: PlannedMovement) -> Rate
         smaller: list[_Run] = []
         for index, run in enumerate(given):
 
-            def is_decided(loss: float, run: _Run = run) -> bool:
+            def is_decided(loss: float, run: _Run = run, guess: float = _guess(guesses, index)) -> bool:
                 """By more than the check asks for, so that no later step would take it back."""
-                return loss < 0.7 * min(run.start, run.end)
+                return loss < 0.7 * min(run.start, run.end, guess)
 
             smaller.append(trainer.run(index, factor * moved.rate, _LARGE_STEPS, is_decided))
         trials.append(_trial(f"x{factor:g}", factor * moved.rate, smaller))
         if all(one.steps < _LARGE_STEPS and isfinite(one.end) for one in smaller):
             break
-    return RateTrials("too-high", tuple(trials))
+    return RateTrials("too-high", tuple(trials), guesses[:count])
 
 
 def _guess(guesses: Sequence[float], index: int) -> float:

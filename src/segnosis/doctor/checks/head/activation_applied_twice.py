@@ -3,8 +3,8 @@
 ## What it looks for
 A head that ends in soft-max or sigmoid in front of a loss that applies it again (`from_logits=True`, or a loss of
 your own with a soft-max inside), and two such activations in a row inside the model. The graph is walked through
-reshapes, casts and functions; what a loss does is told by feeding it the truth itself, once as probabilities and once
-as logits.
+reshapes, casts and functions; of a model without a graph, outputs tell that never leave the range of a soft-max of a
+soft-max. What a loss does is told by feeding it the truth itself, once as probabilities and once as logits.
 
 ## Why the model does not learn
 Probabilities lie between 0 and 1, and as logits that is next to nothing: the best four-class prediction there is costs
@@ -19,6 +19,7 @@ Drop one of the two: `from_logits=False` in the loss, or no activation in the la
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import e, exp
 from typing import Any
 
 from segnosis.doctor.case import Case
@@ -51,11 +52,11 @@ def check(
             "loss": head.loss_name,
             "from_logits": head.from_logits,
         }
-        finding = _twice_in_the_model(head, measured)
-        if finding is not None:
-            return finding
         probe = (perfect_prediction or {}).get(head.name)
         output = (forward or {}).get(head.name)
+        finding = _twice_in_the_model(head, measured) or _twice_by_its_bounds(head, output, measured)
+        if finding is not None:
+            return finding
         finding = (
             _twice_by_the_loss(head, probe, output, encodings, measured, max_floor, repaired_logits)
             if probe is not None and probe.loss is not None and output is not None
@@ -96,6 +97,33 @@ def _twice_in_the_model(head: Head, measured: dict[str, float | str | None]) -> 
     return None
 
 
+def _twice_by_its_bounds(head: Head, output: Output | None, measured: dict[str, float | str | None]) -> Finding | None:
+    """Of a model without a graph: outputs that fill the range of a soft-max of a soft-max and never leave it.
+
+    Its inputs were stretched until a single activation would have reached 0 or 1.
+    """
+    ends = [step for step in head.activations if step.does in OUTPUT_LIKE]
+    if output is None or ends or (head.known and not any(step.does == "unknown" for step in head.steps)):
+        return None
+    channels = output.arrays[0].shape[-1]
+    if output.format == "probabilities" and channels > 1:
+        activation, low, high = "softmax", 1 / (channels - 1 + e), e / (channels - 1 + e)
+    elif output.format == "sigmoid":
+        activation, low, high = "sigmoid", 0.5, 1 / (1 + exp(-1))
+    else:
+        return None
+    near, beyond = 0.02 * (high - low), 1e-4
+    if not (low - beyond < output.low < low + near and high - near < output.high < high + beyond):
+        return None
+    return Finding(
+        says=f"The output `{head.name}` never leaves {low:.3f} to {high:.3f}, however large its inputs: that is what "
+        f"{activation} makes of numbers that {activation} already pressed between 0 and 1.",
+        measured={**measured, "output": output.format, "lowest_output": output.low, "highest_output": output.high},
+        fix=f"One {activation} at the very end of the model: remove the other.",
+        where=head.place,
+    )
+
+
 def _by_configuration(head: Head, measured: dict[str, float | str | None]) -> Finding | None:
     """Without a forward pass only Keras' own losses say what they do."""
     ends = [step for step in head.activations if step.does in OUTPUT_LIKE]
@@ -130,8 +158,8 @@ def _twice_by_the_loss(
         "uniform": grey,
     }
     ends = [step.does for step in head.activations if step.does in OUTPUT_LIKE]
-    linear = head.known and not head.activations
-    if output.format not in ("probabilities", "sigmoid") or (linear and output.sums_to_one_over is None):
+    not_made = head.known and not ends  # a clip at 0 and 1, say, which is no sigmoid
+    if output.format not in ("probabilities", "sigmoid") or (not_made and output.sums_to_one_over is None):
         return None
     if not floor - best > max_floor * abs(grey - best):
         return None
@@ -195,6 +223,33 @@ def sick_by_its_loss() -> Case:
 
     batches = squares("binary", num_classes=2)
     return Case(model=segmenter(1, "sigmoid"), loss=entropy_of_logits, batches=batches)
+
+
+def _without_a_graph(times: int) -> Case:
+    import keras
+
+    class Network(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = segmenter(3)
+
+        def call(self, x: Any) -> Any:
+            x = self.inner(x)
+            for _ in range(times):
+                x = keras.ops.softmax(x, axis=-1)
+            return x
+
+    network, batches = Network(), squares()
+    network(batches[0].x)
+    return Case(model=network, loss=keras.losses.SparseCategoricalCrossentropy(), batches=batches)
+
+
+def sick_without_a_graph() -> Case:
+    return _without_a_graph(2)
+
+
+def healthy_without_a_graph() -> Case:
+    return _without_a_graph(1)
 
 
 def healthy() -> Case:

@@ -80,7 +80,7 @@ def _contradiction(head: Head, probed: Probed | None) -> str | None:
         return " (`from_logits=False` is its default)" if head.from_logits is False else None
     if probed is None or probed.takes != "probabilities" or probed.probabilities is None:
         return None
-    perfect, span = probed.probabilities.perfect, probed.probabilities.range
+    perfect, span = probed.probabilities.perfect, abs(probed.probabilities.grey - probed.probabilities.perfect)
     if not np.isfinite(probed.lowest_outside) or probed.logits is None:
         return ": on numbers outside 0 to 1 it is not finite"
     if probed.lowest_outside < perfect - 0.05 * span:

@@ -45,7 +45,7 @@ def check(
         ours = overlap[head.name]
         prior = max(encodings[head.name].frequencies)
         iou = float(np.nanmean(ours.iou[1:])) if np.isfinite(ours.iou[1:]).any() else 0.0
-        watched = [name for name in history or {} if name not in ("loss", "val_loss", "learning_rate", "lr")]
+        watched = _watched(head, history or {})
         accuracies = [name for name in watched if "acc" in name.lower()]
         last = float((history or {})[accuracies[0]][-1]) if accuracies else None
         measured = {
@@ -70,6 +70,14 @@ def check(
                 severity="note",
             )
     return Healthy(measured) if measured else NotApplicable("no output of exclusive classes to score")
+
+
+def _watched(head: Head, history: Mapping[str, Sequence[float]]) -> list[str]:
+    """Columns of the history that the user's own metrics fill, not a callback."""
+    if not head.metrics:
+        return [name for name in history if name not in ("loss", "val_loss", "learning_rate", "lr")]
+    ends = tuple(str(metric.name) for metric in head.metrics)
+    return [name for name in history if name.endswith(ends) and not name.startswith("val_")]
 
 
 def _case(history: Mapping[str, Sequence[float]]) -> Case:

@@ -3,8 +3,9 @@
 ## What it looks for
 Where a step is longer than 0.05 of a typical kernel, a few dozen steps on copies: the user's rate, a tenth and a
 hundredth of it, from the same weights on three batches. The user's rate must end in NaN, above where it started, or
-with an output that is the same for every pixel; a smaller one must end at least `min_gain` lower, each time. High
-rates that work are left alone.
+with an output that is the same for every pixel; a smaller one must end at least `min_gain` lower, each time. Or the
+user's rate ends above what guessing by class frequency costs, where a smaller one ends below `max_against_guessing` of
+that. High rates that work are left alone.
 
 ## Why the model does not learn
 A step longer than the valley is wide climbs the other side. Weights grow, ReLUs die, the output becomes constant, or
@@ -29,7 +30,11 @@ EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM", "OPT006")
 
 
 def check(
-    planned_movement: PlannedMovement, *, min_gain: float = 0.1, rate_trials: RateTrials | None = None
+    planned_movement: PlannedMovement,
+    *,
+    min_gain: float = 0.1,
+    max_against_guessing: float = 0.7,
+    rate_trials: RateTrials | None = None,
 ) -> Verdict:
     moved = planned_movement
     measured: dict[str, float | str | None] = {
@@ -37,6 +42,8 @@ def check(
         "learning_rate": moved.rate,
         "step_per_kernel": moved.per_step,
     }
+    if not moved.knows_gradients:
+        return NotApplicable("no gradient could be measured")
     if rate_trials is None or rate_trials.asks != "too-high":
         return Healthy(measured)
     if rate_trials.gave_up:
@@ -51,12 +58,20 @@ def check(
         "steps_tried": given.steps,
         "trials": len(given.end),
     }
-    if all(_breaks(given, winner, batch, min_gain) for batch in range(len(given.end))):
+    guesses = rate_trials.guessing or (float("inf"),) * len(given.end)
+    breaks = [_breaks(given, winner, batch, min_gain) for batch in range(len(given.end))]
+    guesses_only = [
+        end > guess and best < max_against_guessing * guess
+        for end, best, guess in zip(given.end, winner.end, guesses, strict=True)
+    ]
+    if all(one or other for one, other in zip(breaks, guesses_only, strict=True)):
         broke = max(given.end)
         what = "NaN" if broke == float("inf") else f"{broke:.3g}"
+        guess = f" Guessing by class frequency costs {guesses[0]:.3g}." if guesses[0] < float("inf") else ""
         return Finding(
             says=f"{given.steps} steps of {moved.optimizer}({moved.rate:g}) take the loss from {given.start[0]:.3g} to "
-            f"{what}; at {winner.rate:g} it is {max(winner.end):.3g} ({len(given.end)} of {len(given.end)} batches).",
+            f"{what}; at {winner.rate:g} it is {max(winner.end):.3g} ({len(given.end)} of {len(given.end)} batches)."
+            + guess,
             measured=measured,
             fix=f"`optimizer=keras.optimizers.{moved.optimizer}({winner.rate:g})` in place of {moved.rate:g}.",
             level="confirmed" if len(given.end) >= 3 else "suspected",

@@ -4,22 +4,25 @@
 First the optimizer alone: a copy of it moves one number per kernel, along the measured gradient, all steps in one
 direction. When no kernel can change by more than 1 % in all planned steps, even were the gradient ten times as large,
 that is proof; where the same holds for any gradient, as with Adam and Adadelta, no fault of data or loss explains it.
-Otherwise, where a step is shorter than 0.002 of the kernel, copies are trained: the whole plan in a few dozen steps,
-each as many times larger, against at most 60 steps of Adam(1e-3), on three batches. The plan must come to less than
-half of what Adam does, or not even to what guessing by class frequency costs where Adam is well below.
+Schedules count with all their steps. Otherwise, where a step is shorter than 0.002 of the kernel on average over the
+plan, copies are trained: the whole plan in a few dozen steps, each as many times larger, against at most 60 steps of
+Adam(1e-3), on three batches. The plan must come to less than half of what Adam does, or not even to what guessing by
+class frequency costs where Adam is well below.
 
 ## Why the model does not learn
 It does, by a little: the loss falls monotonically and slowly, often no further than what guessing the commonest class
 costs. Adadelta expects rates near 1; SGD on a mean over many pixels expects 0.01 and more.
 
 ## What to do
-`optimizer=keras.optimizers.Adam(1e-3)`; or a rate ten to a hundred times larger. A warm-up counts with its top.
+`optimizer=keras.optimizers.Adam(1e-3)`; or a rate ten to a hundred times larger; or a schedule that decays over the
+whole training, not over its first steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
@@ -40,6 +43,7 @@ def check(
     *,
     max_moved: float = 0.01,
     max_progress: float = 0.5,
+    max_progress_of_schedule: float = 0.8,
     min_fall: float = 0.3,
     max_against_guessing: float = 0.7,
     rate_trials: RateTrials | None = None,
@@ -53,20 +57,32 @@ def check(
         "planned_steps": moved.steps,
         "steps_are_known": str(planned_training.is_said).lower(),
         "step_per_kernel": moved.per_step,
-        "planned_change_at_most": moved.at_most,
+        "mean_rate": moved.mean_share * moved.rate,
+        "steps_that_count": moved.steps_that_count,
+        "planned_change_at_most": moved.at_most if moved.knows_gradients else None,
         "class_prior_entropy": prior,
     }
-    fix = f"`optimizer=keras.optimizers.Adam(1e-3)` in place of {moved.optimizer}({moved.rate:g})."
-    if moved.at_most < max_moved:
+    decays = moved.mean_share < 0.5 and moved.steps_that_count < moved.steps / 2
+    name = f"{moved.optimizer}({moved.rate:g})"
+    fix = f"`optimizer=keras.optimizers.Adam(1e-3)` in place of {name}."
+    if decays:
+        name += f", whose schedule ends at step {moved.steps_that_count} for all that weights notice,"
+        fix = (
+            f"`keras.optimizers.schedules.CosineDecay({moved.rate:g}, decay_steps={moved.steps})` in place of the "
+            "schedule, or no schedule at all."
+        )
+    if (moved.at_most if moved.knows_gradients else moved.regardless) < max_moved:
         fresh = any(part.is_trainable and part.is_drawn for part in trainable_map.parts)
         return Finding(
-            says=f"{moved.optimizer} at {moved.rate:g} can change no kernel by more than {moved.at_most:.2g} of its "
+            says=f"{name} can change no kernel by more than {min(moved.at_most, moved.regardless):.2g} of its "
             f"size in {moved.steps} steps, were every step in one direction: nothing can be learned.",
             measured=measured,
             fix=fix,
             level="proven" if fresh else "suspected",
             independent=moved.regardless < max_moved,
         )
+    if not moved.knows_gradients:
+        return NotApplicable("the rate is no contradiction, and no gradient could be measured")
     if rate_trials is None or rate_trials.asks != "too-low":
         return Healthy(measured)
     if rate_trials.gave_up:
@@ -94,10 +110,14 @@ def check(
         if rate_trials.guessing
         else False
     )
-    if falls and min(falls) > min_fall and (max(progress) < max_progress or guesses):
+    if (
+        falls
+        and min(falls) > min_fall
+        and (max(progress) < (max_progress_of_schedule if decays else max_progress) or guesses)
+    ):
         sure = len(progress) >= 3 and planned_training.is_said
         return Finding(
-            says=f"All {moved.steps} planned steps of {moved.optimizer}({moved.rate:g}) take the loss from "
+            says=f"All {moved.steps} planned steps of {name} take the loss from "
             f"{_mean(planned.start):.3g} to about {_mean(planned.end):.3g}; {reference.steps} steps of Adam(0.001) "
             f"take it to {_mean(reference.end):.3g} ({len(progress)} of {len(progress)} batches)."
             + (f" Guessing by class frequency costs {prior:.3g}." if prior is not None else ""),
@@ -120,7 +140,7 @@ def _mean(values: tuple[float, ...]) -> float:
     return mean if mean - mean == 0 else 1e38
 
 
-def _case(optimizer: str, rate: float) -> Case:
+def _case(optimizer: str, rate: Any) -> Case:
     """Bright squares behind three wide layers, which Adam learns within 40 steps."""
     import keras
 
@@ -146,6 +166,16 @@ def sick() -> Case:
 
 def sick_by_trial() -> Case:
     return _case("SGD", 1e-4)
+
+
+def sick_by_its_schedule() -> Case:
+    import keras
+
+    return _case("Adam", keras.optimizers.schedules.ExponentialDecay(2e-4, decay_steps=1, decay_rate=0.5))
+
+
+def sick_though_the_loss_raises() -> Case:
+    return replace(_case("Adam", 1e-9), loss="sparse_categorical_crossentropy")
 
 
 def healthy() -> Case:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.input_scale import InputScale
 from segnosis.doctor.evidence.input_statistics import InputStatistics
+from segnosis.doctor.evidence.trainable_map import TrainableMap
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
@@ -32,6 +33,7 @@ def check(
     min_ratio: float = 2.0,
     min_saturated: float = 0.2,
     input_scale: InputScale | None = None,
+    trainable_map: TrainableMap | None = None,
 ) -> Verdict:
     arriving = input_statistics.arriving or input_statistics.train
     largest = max(abs(arriving.low), abs(arriving.high))
@@ -50,7 +52,11 @@ def check(
     measured = {key: None if value in (float("inf"),) or value != value else value for key, value in measured.items()}
     if largest <= max_value or input_statistics.normalized:
         return Healthy(measured)
-    if scale is None or not _worse(scale, min_ratio, min_saturated):
+    unjudged = scale is not None and None in (scale.loss, scale.loss_standardized)  # the loss raises on this batch
+    fresh = trainable_map is not None and all(part.is_drawn is not False for part in trainable_map.parts)
+    if scale is None or not (
+        _spreads(scale, min_saturated) and fresh if unjudged else _worse(scale, min_ratio, min_saturated)
+    ):
         return Healthy(measured)
     worse = (
         f"the first loss is {scale.loss:.3g} where the same batch with mean 0 and deviation 1 gives "
@@ -66,17 +72,21 @@ def check(
         measured=measured,
         fix=_fix(train.low, train.high),
         where=("the model's input",),
+        level="suspected" if unjudged else "proven",
+    )
+
+
+def _spreads(scale: InputScale, min_saturated: float) -> bool:
+    """Whether outputs lie far further apart, or are far more often saturated, than for the standardized batch."""
+    return (
+        scale.deviation >= 5 * scale.deviation_standardized
+        or scale.extreme >= min_saturated + scale.extreme_standardized
     )
 
 
 def _worse(scale: InputScale, min_ratio: float, min_saturated: float) -> bool:
     """Whether the batch as it comes starts much worse; a model that was trained on this scale starts better."""
-    if (
-        scale.deviation < 5 * scale.deviation_standardized
-        and scale.extreme < min_saturated + scale.extreme_standardized
-    ):
-        return False
-    if scale.loss is None or scale.loss_standardized is None:
+    if not _spreads(scale, min_saturated) or scale.loss is None or scale.loss_standardized is None:
         return False
     if not scale.loss < float("inf"):
         return scale.loss_standardized < float("inf")
