@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from segnosis.data.fingerprint import FingerprintScan
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.verdict import Crashed, Finding, Healthy, NotApplicable
 from segnosis.report import run_report
-from segnosis.training import pictures, showcase
+from segnosis.training import features, pictures, showcase
 from segnosis.training.evaluate import evaluate
+from segnosis.training.measures import doubts
 from segnosis.training.plan import Plan
 
 NASTY = "<script>alert('1')<script> \"q\" & <img src=x onerror=alert(2)> ü 🫀"
@@ -28,10 +30,25 @@ CLASSES = ("background", "<b>cell</b> $x_1$")
 class _Blind:
     """Predicts a square, whatever it is shown."""
 
-    def mask(self, image: np.ndarray) -> np.ndarray:
-        out = np.zeros(image.shape[:2], np.int64)
-        out[8:24, 8:24] = 1
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        out = np.full((*image.shape[:2], 2), 0.05, np.float32)
+        out[..., 0] = 0.95
+        out[8:24, 8:24] = 0.05, 0.95
         return out
+
+    def mask(self, image: np.ndarray) -> np.ndarray:
+        return self.probabilities(image).argmax(axis=-1)
+
+
+def _network() -> Any:
+    """Two stages, one of whose maps are all the same."""
+    from keras import Model, layers
+
+    image = layers.Input((32, 32, 3))
+    x = layers.Activation("relu", name="encoder1_activation1")(layers.Conv2D(4, 3, padding="same")(image))
+    x = layers.MaxPooling2D()(x)
+    x = layers.Activation("relu", name="encoder2_activation1")(layers.Conv2D(4, 1, kernel_initializer="zeros")(x))
+    return Model(image, layers.Conv2D(2, 1)(x))
 
 
 def sick() -> Diagnosis:
@@ -90,7 +107,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     for pair in dataset.pairs():
         scan.add(pair)
     folder = RunFolder(root / f"run {NASTY}")
-    Plan(data=str(root / "data"), reasons={"model": "the `simplest`"}).save(folder.plan)
+    Plan(data=str(root / "data"), size=(32, 32), reasons={"model": "the `simplest`"}).save(folder.plan)
     write_json(folder.fingerprint, scan.result().to_json())
     write_json(folder.environment, {"python": "3", "packages": {"keras": "3"}})
     write_json(folder.diagnosis, sick().to_json())
@@ -100,6 +117,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
             "epoch": epoch, "data_loss": 1 / epoch, "val_loss": 1.1 / epoch, "regularization": {"weights": 0.1},
             "dice": dict(zip(names, (0.9, epoch / 10), strict=True)), "iou": dict(zip(names, (0.8, None), strict=True)),
             "learning_rate": 1e-3, "gradient_norm": 2.0, "seconds": 3.0, "data_seconds": 0.2,
+            "training_seconds": 2.5, "foreground_dice": epoch / 10, "foreground_iou": None, "best": True,
         }
         for epoch in range(1, 7)
     ]  # fmt: skip
@@ -110,6 +128,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     scores = evaluate(_Blind(), dataset)  # type: ignore[arg-type]
     scores |= {"best_epoch": 6, "stopped": "", "seconds": 20.0, "split": {}}
     scores["shown"] = showcase.save(folder, _Blind(), dataset, scores["samples"])  # type: ignore[arg-type]
+    scores["sheet"] = showcase.sheet(folder, dataset)
+    scores["doubts"] = doubts.merged({"held-out": scores["doubts"]})
+    showcase.review(folder, _Blind(), {"held-out": dataset}, scores["doubts"])  # type: ignore[arg-type]
+    scores["features"] = features.save(folder, _network(), dataset, scores["samples"], Plan.load(folder.plan))
     write_json(folder.scores, scores)
     run_report.write(folder)
     return folder

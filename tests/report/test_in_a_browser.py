@@ -10,6 +10,7 @@ import pytest
 from tests.report.chromium import Browser, executable
 from tests.report.conftest import CLASSES, NASTY
 
+from segnosis.core import discovery
 from segnosis.core.run_folder import RunFolder
 
 pytestmark = [
@@ -96,10 +97,12 @@ def test_it_prints_on_white_whatever_the_screen(browser: Browser, page: Path) ->
 def test_the_report_says_what_the_run_holds(browser: Browser, run: RunFolder) -> None:
     browser.open(run.report)
     text = browser.run("document.body.innerText")
-    for word in ("Diagnosis", "Scores on held-out samples", "Curves", "Plan", "Environment", "LAB001", CLASSES[1]):
+    titles = [module.TITLE for module in discovery.units("segnosis.report.sections").values()]
+    for word in (*titles, "LAB001", "By object size", "At boundaries", "Invented", "95 %", CLASSES[1]):
         assert word in text, word
-    assert browser.run("document.querySelectorAll('.charts svg').length") == 5
-    assert browser.run("document.querySelectorAll('.four').length") == 6
+    assert browser.run("document.querySelectorAll('#curves + .charts svg').length") == 6
+    assert browser.run("document.querySelectorAll('[aria-labelledby=samples] .four').length") == 6
+    assert browser.run("[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))")
     assert browser.run("document.querySelectorAll('.strip img').length") == 4
 
 

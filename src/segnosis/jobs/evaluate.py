@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from segnosis import data
-from segnosis.core.errors import DataError
+from segnosis.core.errors import DataError, RunError
+from segnosis.core.run_folder import write_json
 from segnosis.data.dataset import Dataset
 from segnosis.jobs.run import Run, opened
 from segnosis.training.listener import Listener
 
 
-def evaluate(run: str | Path | Run, source: str | Path = "", *, listener: Listener | None = None) -> dict[str, Any]:
+def evaluate(
+    run: str | Path | Run,
+    source: str | Path = "",
+    *,
+    classes: Mapping[str, str] | None = None,
+    listener: Listener | None = None,
+) -> dict[str, Any]:
     """Score a run on samples with masks, whole images, per class; after deep supervision every depth as well.
 
     Args:
         run: Run folder, or the run.
         source: Folder of images and masks; every sample counts. `""`: the run's own data, of which its held-out
             samples count.
+        classes: Class of `source`, by its name or the value its masks store, → class of the run, or `"ignore"`; for
+            those that are called otherwise there. Classes of one name belong together, whatever their order.
         listener: Who is told of the progress.
 
     Returns:
-        What `scores.json` holds: means, `per_class`, `confusion`, `samples`, and `depths` after deep supervision: of
-        each depth `parameters`, `milliseconds` a tile, and scores.
+        What `scores.json` holds: means, `per_class`, `intervals`, `confusion`, `samples`, each measure of
+        `segnosis.training.measures`, and `depths` after deep supervision: of each depth `parameters`, `milliseconds` a
+        tile, and scores.
     """
     from segnosis.training import depths
     from segnosis.training.evaluate import evaluate as score
     from segnosis.training.predict import Predictor
+    from segnosis.training.relabel import Relabel
 
     run = run if isinstance(run, Run) else opened(run)
     listener = listener or Listener()
-    dataset = _others(run, source) if source else _held_out(run)
+    dataset = data.open(source) if source else own_samples(run, "test")
+    relabel = Relabel.by_name(tuple(run.scores["per_class"]), dataset.spec, classes) if source else None
+    if relabel is not None and relabel.says:
+        listener.say(relabel.says)
     networks = run.depths() or [run.model()]
     scores = score(
         Predictor.planned(run.plan, networks[-1]),
         dataset,
+        relabel=relabel,
         progress=lambda done, total: listener.step("scoring whole images", done, total),
     )
     if len(networks) > 1:
@@ -44,39 +60,56 @@ def evaluate(run: str | Path | Run, source: str | Path = "", *, listener: Listen
             run.plan,
             dataset,
             deepest=scores,
+            relabel=relabel,
             progress=lambda done, total: listener.step("scoring every depth", done, total),
         )
     return scores
 
 
-def _held_out(run: Run) -> Dataset:
-    """The samples that the run itself was scored on."""
+def update(run: str | Path | Run, *, listener: Listener | None = None) -> dict[str, Any]:
+    """Score a run anew on its own held-out samples, into its `scores.json`, pictures and report.
+
+    Args:
+        run: Run folder, or the run.
+        listener: Who is told of the progress.
+
+    Returns:
+        What `scores.json` then holds.
+    """
+    from segnosis.report import run_report
+    from segnosis.training.assess import assess
+
+    run = run if isinstance(run, Run) else opened(run)
+    networks = run.depths() or [run.model()]
+    parts = [own_samples(run, part) for part in ("train", "validation", "test")]
+    found = assess(run.folder, run.plan, networks, parts, listener=listener)
+    scores = {**found, **{name: value for name, value in run.scores.items() if name not in found}}
+    write_json(run.folder.scores, scores)
+    run_report.write(run.folder)
+    return scores
+
+
+def own_samples(run: Run, part: str) -> Dataset:
+    """The samples of a run's own data that it was scored on (`"test"`), trained on, or validated with."""
     plan = run.plan
     dataset = data.open(plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
     index = {name: position for position, name in enumerate(dataset.ids)}
-    missing = [name for name in run.scores["split"]["test"] if name not in index]
+    wanted = run.scores["split"][part]
+    missing = [name for name in wanted if name not in index]
     if missing:
         raise DataError(
-            "The run's held-out samples are still where they were.",
+            f"The run's {'held-out' if part == 'test' else part} samples are still where they were.",
             file=plan.data,
             received={"missing": missing[0], "and more": len(missing) - 1},
             cure="Name the folder to evaluate on: `segnosis evaluate RUN DATA`.",
         )
-    return dataset.subset([index[name] for name in run.scores["split"]["test"]])
-
-
-def _others(run: Run, source: str | Path) -> Dataset:
-    """Samples of the same classes, of whatever folder."""
-    names = tuple(run.scores["per_class"])
-    dataset = data.open(source, class_names=None)
-    if dataset.spec.num_classes != len(names):
-        raise DataError(
-            f"The run knows {len(names)} classes ({', '.join(names)}).",
-            file=source,
-            received={"classes": ", ".join(dataset.spec.class_names)},
-            cure="Evaluate on masks of the same classes.",
+    if not wanted:
+        raise RunError(
+            f"A run has {'held-out' if part == 'test' else part} samples.",
+            received={"run": str(run.out), part: 0},
+            cure="Name the folder to evaluate on: `segnosis evaluate RUN DATA`.",
         )
-    return dataset
+    return dataset.subset([index[name] for name in wanted])
 
 
 def predictor(run: Run) -> Any:

@@ -123,13 +123,12 @@ def _train(
     from segnosis.doctor.diagnose_run import history
     from segnosis.doctor.examine import merge
     from segnosis.report import run_report
-    from segnosis.training import build, depths, evaluate, planner, showcase
+    from segnosis.training import assess, build, depths, planner
     from segnosis.training.environment import environment
     from segnosis.training.feeds import feed_for
     from segnosis.training.fit import fit
     from segnosis.training.optimizer import optimizer
     from segnosis.training.pace import peak_memory
-    from segnosis.training.predict import Predictor
 
     changes: dict[str, Any] = {"seed": seed, "unreadable": "skip" if anyway else "stop"}
     changes |= {name: value for name, value in asked.items() if value is not None}
@@ -142,7 +141,7 @@ def _train(
     write_json(folder.environment, environment())
     listener.planned(plan)
 
-    pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]))
+    pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]) + len(assess.reviewed(parts[1])))
     if plan.model_arguments.get("deep_supervision"):
         pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 5 if build.backbone(plan) else 4))
     fitted = fit(
@@ -156,20 +155,10 @@ def _train(
         pixels_after=pixels,
         interruption=interruption,
     )
-    predictor = Predictor.planned(plan, fitted.model)
-    scores = evaluate.evaluate(
-        predictor, parts[2], progress=lambda done, total: listener.step("scoring whole held-out images", done, total)
-    )
-    if fitted.depths:
-        scores["depths"] = depths.table(
-            (*fitted.depths, fitted.model),
-            plan,
-            parts[2],
-            deepest=scores,
-            progress=lambda done, total: listener.step("scoring every depth", done, total),
-        )
-        for depth, network in enumerate(fitted.depths, start=1):
-            write_with(folder.depth(depth), network.save)
+    networks = (*fitted.depths, fitted.model)
+    scores = assess.assess(folder, plan, networks, parts, listener=listener)
+    for depth, network in enumerate(fitted.depths, start=1):
+        write_with(folder.depth(depth), network.save)
     write_with(folder.model, fitted.model.save)
     scores |= {
         "best_epoch": fitted.best_epoch,
@@ -180,7 +169,6 @@ def _train(
         "peak_memory": peak_memory(),
         "forecast": asdict(fitted.forecast) if fitted.forecast else None,
     }
-    scores["shown"] = showcase.save(folder, predictor, parts[2], scores["samples"])
     listener.step("examining model, loss and history")
     live = diagnose(
         fitted.model,

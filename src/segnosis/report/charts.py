@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from markupsafe import Markup
 
@@ -34,18 +37,10 @@ def curves(
         references: Name → horizontal reference line.
         colours: `#rrggbb` per curve; they start anew when there are fewer.
     """
-    import matplotlib
-
-    # A dollar sign in a class name is a dollar sign, not mathematics.
-    with matplotlib.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 11, "text.parse_math": False}
-    ):
-        from matplotlib.figure import Figure
+    legend = len(series) > 1
+    with _drawing(title, height=3.1 if legend else 2.6) as (axes, svg):
         from matplotlib.ticker import MaxNLocator
 
-        legend = len(series) > 1
-        figure = Figure(figsize=(4.6, 3.1 if legend else 2.6), layout="constrained")
-        axes = figure.add_subplot()
         for number, (name, values) in enumerate(series.items()):
             points = [float("nan") if value is None else value for value in values]
             axes.plot(
@@ -64,24 +59,74 @@ def curves(
             axes.set_yscale("log")
         if limits:
             axes.set_ylim(*limits)
-        axes.set_title(title, color=_INK, loc="left", fontsize=12)
         axes.set_xlabel("epoch", color=_INK)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        return svg(", ".join(series), legend=legend)
+
+
+def reliability(title: str, points: Mapping[str, Sequence[tuple[float, float]]]) -> Markup:
+    """An SVG of how often a model is right where it is so and so sure.
+
+    Args:
+        title: What is drawn.
+        points: Name → (mean confidence, share right) of each bin, from the least sure on.
+    """
+    with _drawing(title, height=3.6) as (axes, svg):
+        axes.plot((0, 1), (0, 1), color=_INK, lw=0.8, ls="--")
+        for (name, pairs), colour in zip(points.items(), _COLOURS, strict=False):
+            axes.plot(
+                *zip(*pairs, strict=True) if pairs else ((), ()), color=colour, label=name, marker="o", ms=5, lw=2
+            )
+        least = min((confidence for pairs in points.values() for confidence, _ in pairs), default=0.0)
+        axes.set_xlim(max(0.0, least - 0.05), 1.0)
+        axes.set_ylim(0.0, 1.02)
+        axes.set_xlabel("probability the model gives", color=_INK)
+        axes.set_ylabel("share it is right", color=_INK)
+        said = "; ".join(
+            f"{name}: " + ", ".join(f"{confidence:.2f} sure, {right:.2f} right" for confidence, right in pairs)
+            for name, pairs in points.items()
+        )
+        return svg(said, legend=True)
+
+
+@contextmanager
+def _drawing(title: str, height: float) -> Iterator[tuple[Any, Callable[..., Markup]]]:
+    """Axes in the house's style to draw on, and what makes an SVG of them; its words are what a screen reader says."""
+    import matplotlib
+
+    # A dollar sign in a class name is a dollar sign, not mathematics.
+    settings = {"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 11, "text.parse_math": False}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # It is the browser that draws the letters: whether matplotlib's own font has them, too, does not matter.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(4.6, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(title, color=_INK, loc="left", fontsize=12)
         axes.tick_params(colors=_INK, which="both")
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(_INK)
         axes.grid(alpha=0.25)
-        if legend:
-            figure.legend(
-                loc="outside lower left", frameon=False, labelcolor=_INK, fontsize=10, ncols=2, handlelength=1.2
+
+        def svg(said: str, *, legend: bool) -> Markup:
+            if legend:
+                figure.legend(
+                    loc="outside lower left", frameon=False, labelcolor=_INK, fontsize=10, ncols=2, handlelength=1.2
+                )
+            out = io.StringIO()
+            figure.savefig(
+                out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title}
             )
-        out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", svg)  # the page's own letters
-    label = Markup("{}: {}").format(title, ", ".join(series))
-    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))  # label escaped
+            drawn = out.getvalue()
+            drawn = drawn[drawn.index("<svg") :].replace(_INK, "currentColor")
+            drawn = re.sub(
+                r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", drawn
+            )  # the page's letters
+            label = Markup("{}: {}").format(title, said)
+            return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))  # label escaped
+
+        yield axes, svg
 
 
 def legible(rgb: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Scores as a table for a terminal."""
+"""Scores as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def table(scores: Mapping[str, Any]) -> str:
-    """Per class and mean IoU and Dice.
+    """Per class and mean IoU and Dice, with their intervals where there are such.
 
     Example:
         >>> print(table({"images": 2, "mean_iou": 0.8, "mean_dice": 0.9, "foreground_iou": 0.7,
@@ -17,15 +17,58 @@ def table(scores: Mapping[str, Any]) -> str:
         mean of the foreground      0.700   0.820
         mean of all classes         0.800   0.900
     """
+    sure = scores.get("intervals")
     width = max(26, *(len(name) + 2 for name in scores["per_class"]))
-    rows = [f"{str(scores['images']) + ' held-out images, whole':<{width}}{'IoU':>7} {'Dice':>7} {'pixels':>11}"]
+    gap = 16 if sure else 0
+    head = f"{str(scores['images']) + ' held-out images, whole':<{width}}"
+    rows = [f"{head}{'IoU':>7}{'':{gap}} {'Dice':>7}{'':{gap}} {'pixels':>11}"]
     for name, entry in scores["per_class"].items():
-        rows.append(f"{name:<{width}}{_number(entry['iou'])} {_number(entry['dice'])} {entry['pixels']:>11}")
-    rows.append(
-        f"{'mean of the foreground':<{width}}{_number(scores['foreground_iou'])} {_number(scores['foreground_dice'])}"
-    )
-    rows.append(f"{'mean of all classes':<{width}}{_number(scores['mean_iou'])} {_number(scores['mean_dice'])}")
+        of = sure["per_class"][name] if sure else {}
+        cells = [_number(entry[score]) + _limits(of.get(score), gap) for score in ("iou", "dice")]
+        rows.append(f"{name:<{width}}{cells[0]} {cells[1]} {entry['pixels']:>11}")
+    for label, kind in (("mean of the foreground", "foreground"), ("mean of all classes", "mean")):
+        cells = [
+            _number(scores[f"{kind}_{score}"]) + _limits(sure and sure[f"{kind}_{score}"], gap)
+            for score in ("iou", "dice")
+        ]
+        rows.append(f"{label:<{width}}{cells[0]} {cells[1]}".rstrip())
     return "\n".join(rows)
+
+
+def details(scores: Mapping[str, Any]) -> str:
+    """What the measures say, in a few lines: intervals' unit, size, boundaries, calibration, doubtful masks.
+
+    Example:
+        >>> print(details({"resampled": "patient", "intervals": {"groups": 6, "resamples": 2000},
+        ...                "calibration": {"error": 0.02, "foreground_error": 0.11}}))
+        [low, high]: 95 % of 2000 data sets drawn from the 6 groups (patient) score within
+        calibration error: 0.020 by pixel, 0.110 in the foreground
+    """
+    lines = []
+    if sure := scores.get("intervals"):
+        unit = "images" if scores["resampled"] == "image" else f"groups ({scores['resampled']})"
+        lines.append(
+            f"[low, high]: 95 % of {sure['resamples']} data sets drawn from the {sure['groups']} {unit} score within"
+        )
+    for name, entry in (scores.get("objects") or {}).items():
+        thirds = [(third, entry[third]) for third in ("small", "medium", "large") if third in entry]
+        if thirds:
+            found = ", ".join(
+                f"{third} {100 * of['found']:.0f} % (Dice {of['dice']:.2f}, {of['area'][0]} to {of['area'][1]} pixels)"
+                for third, of in thirds
+            )
+            lines.append(f"objects of {name} found: {found}; {entry['invented']} invented")
+    for entry in scores.get("boundaries") or ():
+        lines.append(
+            f"boundary IoU within {100 * entry['width']:g} % of the diagonal: "
+            f"{_number(entry['foreground_iou']).strip()} of the foreground"
+        )
+    if measured := scores.get("calibration"):
+        whole, front = (_number(measured[name]).strip() for name in ("error", "foreground_error"))
+        lines.append(f"calibration error: {whole} by pixel, {front} in the foreground")
+    if doubts := scores.get("doubts"):
+        lines.append(f"masks the model contradicts, sure of itself: {len(doubts['listed'])} listed, to be looked at")
+    return "\n".join(lines)
 
 
 def depth_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -49,3 +92,7 @@ def depth_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _number(value: float | None) -> str:
     return f"{'–':>7}" if value is None else f"{value:7.3f}"
+
+
+def _limits(interval: Sequence[float] | None, width: int) -> str:
+    return "" if not width else " " * width if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -11,6 +11,7 @@ import numpy as np
 from segnosis.training.evaluate import evaluate
 from segnosis.training.plan import Plan
 from segnosis.training.predict import Predictor
+from segnosis.training.relabel import Relabel
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +28,7 @@ def table(
     dataset: Dataset,
     *,
     deepest: dict[str, Any] | None = None,
+    relabel: Relabel | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Accuracy, latency and size of the network of every depth.
@@ -36,6 +38,7 @@ def table(
         plan: How they are applied to whole images.
         dataset: Samples with masks.
         deepest: Scores of the last network on `dataset`, where they are known already.
+        relabel: How the masks' classes become the networks'.
         progress: Called with (done, total), over the samples of all depths.
 
     Returns:
@@ -49,7 +52,7 @@ def table(
         scores = deepest
         if index < to_score:
             done = None if progress is None else _shifted(progress, index, to_score)
-            scores = evaluate(Predictor.planned(plan, model), dataset, progress=done)
+            scores = evaluate(Predictor.planned(plan, model), dataset, relabel=relabel, measures=(), progress=done)
         rows.append(
             {
                 "depth": index + 1,

@@ -1,24 +1,36 @@
-"""Scores on whole images: one confusion matrix over the data set, and one row an image."""
+"""Scores on whole images: over the data set and for each image, with intervals, and what every measure adds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from segnosis.core.errors import DataError
-from segnosis.training.predict import Predictor
-from segnosis.training.scores import confusion, from_confusion
+from segnosis.training.intervals import intervals
+from segnosis.training.measures.base import Scored
+from segnosis.training.measures.base import measures as new_measures
+from segnosis.training.relabel import Relabel
+from segnosis.training.scores import confusion, counts_of, from_confusion
 
 if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
 
 
+class Predicts(Protocol):
+    """What gives class probabilities of a whole image."""
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """`(height, width, num_classes)` float32 of `image` `(height, width, channels)`."""
+
+
 def evaluate(
-    predictor: Predictor,
+    predictor: Predicts,
     dataset: Dataset,
     *,
+    relabel: Relabel | None = None,
+    measures: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Score `predictor` on every sample of `dataset`, whole and at its own size.
@@ -26,15 +38,22 @@ def evaluate(
     Args:
         predictor: What predicts.
         dataset: Samples with masks.
+        relabel: How the masks' classes become the predictor's, where theirs are others or in another order.
+        measures: Which of `segnosis.training.measures` to take as well; all when left out.
         progress: Called with (done, total).
 
     Returns:
-        What `from_confusion` returns, with `confusion` (rows are the truth), `samples` (one row each: id, group,
-        `foreground_iou`, `foreground_dice`, `per_class_dice`) and `images`, their number.
+        What `from_confusion` returns, with `confusion` (rows are the truth), `images`, their number, `unreadable`
+        (ids), `samples` (one row each: `id`, `group`, `foreground_iou`, `foreground_dice`, `per_class_iou`,
+        `per_class_dice`, and `counts` of each class: pixels right, true, predicted), `intervals` (see
+        `segnosis.training.intervals`), `resampled`, the unit that was resampled, and one entry a measure.
     """
     spec = dataset.spec
-    total = np.zeros((spec.num_classes, spec.num_classes), np.int64)
-    rows = []
+    relabel = relabel or Relabel.same(spec)
+    names = relabel.class_names
+    total = np.zeros((len(names), len(names)), np.int64)
+    taken = new_measures(names, measures)
+    rows: list[dict[str, Any]] = []
     unreadable = []
     for index in range(len(dataset)):
         try:
@@ -45,25 +64,37 @@ def evaluate(
             continue
         if sample.mask is None:
             continue
-        mask = predictor.mask(sample.image)
-        matrix = confusion(sample.mask, mask, spec.num_classes, spec.ignore_class)
+        truth = relabel.truth(sample.mask)
+        probabilities = predictor.probabilities(sample.image)
+        guess = probabilities.argmax(axis=-1).astype(np.int32)
+        matrix = confusion(truth, guess, len(names), None)
         total += matrix
-        scores = from_confusion(matrix, spec.class_names)
-        rows.append(
-            {
-                "id": sample.id,
-                "group": sample.group,
-                "foreground_iou": scores["foreground_iou"],
-                "foreground_dice": scores["foreground_dice"],
-                "per_class_dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
-            }
-        )
+        rows.append(_row(sample.id, sample.group, matrix, names))
+        for measure in taken.values():
+            measure.add(Scored(sample.id, sample.group, truth, guess, probabilities))
         if progress is not None:
             progress(index + 1, len(dataset))
+    groups = [row["group"] for row in rows]
     return {
-        **from_confusion(total, spec.class_names),
+        **from_confusion(total, names),
         "images": len(rows),
         "unreadable": unreadable,
         "confusion": total.tolist(),
+        "resampled": spec.group_by or "image",
+        "intervals": intervals(np.array([row["counts"] for row in rows]), groups, names) if rows else None,
+        **{name: measure.result() for name, measure in taken.items()},
         "samples": rows,
+    }
+
+
+def _row(name: str, group: str, matrix: np.ndarray, class_names: tuple[str, ...]) -> dict[str, Any]:
+    scores = from_confusion(matrix, class_names)
+    return {
+        "id": name,
+        "group": group,
+        "foreground_iou": scores["foreground_iou"],
+        "foreground_dice": scores["foreground_dice"],
+        "per_class_iou": {name: entry["iou"] for name, entry in scores["per_class"].items()},
+        "per_class_dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
+        "counts": counts_of(matrix).tolist(),
     }

@@ -48,8 +48,30 @@ def from_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, 
         >>> scores["foreground_iou"], round(scores["foreground_dice"], 3)
         (0.75, 0.857)
     """
-    hit = np.diag(matrix).astype(np.float64)
-    truth, guess = matrix.sum(axis=1), matrix.sum(axis=0)
+    scores = from_counts(counts_of(matrix), class_names)
+    total = matrix.sum()
+    scores["pixel_accuracy"] = float(np.trace(matrix) / total) if total else None
+    return scores
+
+
+def counts_of(matrix: np.ndarray) -> np.ndarray:
+    """`(num_classes, 3)`: pixels right, true and predicted of each class; all that overlap scores need.
+
+    Example:
+        >>> counts_of(np.array([[8, 1], [0, 3]])).tolist()
+        [[8, 9, 8], [3, 3, 4]]
+    """
+    return np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)], axis=-1)
+
+
+def from_counts(counts: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """`from_confusion` from `counts_of` a matrix, where exchanged classes are not of interest.
+
+    Args:
+        counts: `(num_classes, 3)`.
+        class_names: Name per class id; class 0 is the background.
+    """
+    hit, truth, guess = np.asarray(counts, np.float64).T
     per_class: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(class_names):
         union, both = truth[index] + guess[index] - hit[index], truth[index] + guess[index]
@@ -64,12 +86,10 @@ def from_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, 
         values = [per_class[name][key] for name in names if per_class[name][key] is not None]
         return float(np.mean(values)) if values else None
 
-    total = matrix.sum()
     return {
         "mean_iou": mean("iou", class_names),
         "mean_dice": mean("dice", class_names),
         "foreground_iou": mean("iou", class_names[1:]),
         "foreground_dice": mean("dice", class_names[1:]),
-        "pixel_accuracy": float(hit.sum() / total) if total else None,
         "per_class": per_class,
     }

@@ -1,12 +1,16 @@
-"""Pictures of held-out samples, chosen by score: the best, the median and the worst."""
+"""Pictures of samples: the best, the median and the worst by score, and those whose masks are in doubt."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
+from segnosis.core.errors import DataError
 from segnosis.core.run_folder import RunFolder, write_bytes
+from segnosis.core.sample import Sample
 from segnosis.training import pictures
 from segnosis.training.predict import Predictor
 
@@ -14,6 +18,12 @@ if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
 
 _SIDE = 384
+_REVIEWED = 6
+"""Doubtful masks that are shown as pictures."""
+_SHEET, _SHEET_SIDE = 8, 192
+"""Samples on the sheet, and pixels of the longer side of each."""
+_LEAST = 96
+"""Pixels a side of what is shown around a doubtful region, at least."""
 
 
 def choose(rows: list[dict[str, Any]], each: int = 2) -> list[tuple[str, dict[str, Any]]]:
@@ -48,21 +58,79 @@ def save(folder: RunFolder, predictor: Predictor, dataset: Dataset, rows: list[d
     num_classes = dataset.spec.num_classes
     shown = []
     for number, (kind, row) in enumerate(choose(rows), start=1):
-        sample = dataset[index[row["id"]]]
+        made = _pictures(predictor, dataset[index[row["id"]]], num_classes)
+        entry = {"kind": kind, "id": row["id"], "foreground_dice": row["foreground_dice"]}
+        shown.append({**entry, "files": _written(folder, f"held-out-{number}", made)})
+    return shown
+
+
+def sheet(folder: RunFolder, dataset: Dataset) -> list[dict[str, str]]:
+    """Write a few samples, spread over the data set, each with its mask laid over it, into `pictures/`.
+
+    Returns:
+        A row a sample: `id` and `file`; unreadable ones are left out.
+    """
+    rows: list[dict[str, str]] = []
+    for index in sorted({round(k * (len(dataset) - 1) / (_SHEET - 1)) for k in range(_SHEET)} if len(dataset) else ()):
+        try:
+            sample = dataset[index]
+        except DataError:
+            continue  # told by the checks and counted among the scores
         if sample.mask is None:
             continue
-        guess = predictor.mask(sample.image)
-        truth = sample.mask.astype(np.int64)
-        made = {
-            "image": pictures.grey_or_colour(sample.image),
-            "truth": pictures.paint(truth, num_classes),
-            "prediction": pictures.paint(guess, num_classes),
-            "error": pictures.error(truth, guess, num_classes),
-        }
-        entry = {"kind": kind, "id": row["id"], "foreground_dice": row["foreground_dice"], "files": {}}
-        for name, picture in made.items():
-            file = folder.pictures / f"held-out-{number}-{name}.png"
-            write_bytes(file, pictures.png(pictures.fitted(picture, _SIDE)))
-            entry["files"][name] = file.name
-        shown.append(entry)
-    return shown
+        image = pictures.fitted(pictures.grey_or_colour(sample.image), _SHEET_SIDE)
+        painted = pictures.paint(sample.mask.astype(np.int64), dataset.spec.num_classes)
+        size = image.shape[1::-1]
+        painted = cv2.resize(painted, size, interpolation=cv2.INTER_NEAREST)
+        both = np.where(painted.any(axis=-1, keepdims=True), image * 0.5 + painted * 0.5, image).astype(np.uint8)
+        file = folder.pictures / f"sample-{len(rows) + 1}.png"
+        write_bytes(file, pictures.png(np.concatenate([image, both], axis=0)))
+        rows.append({"id": sample.id, "file": file.name})
+    return rows
+
+
+def review(
+    folder: RunFolder, predictor: Predictor, parts: Mapping[str, Dataset], doubts: dict[str, Any] | None
+) -> None:
+    """Write pictures of the surroundings of the most doubtful regions; their rows get `files`, as `save` names them.
+
+    Args:
+        folder: Run folder.
+        predictor: What doubts.
+        parts: The samples of each part of the data set.
+        doubts: What `segnosis.training.measures.doubts.merged` returns.
+    """
+    for number, row in enumerate((doubts or {"listed": []})["listed"][:_REVIEWED], start=1):
+        dataset = parts[row["part"]]
+        made = _pictures(predictor, dataset[dataset.ids.index(row["id"])], dataset.spec.num_classes)
+        rows, columns = _around(row["box"], made["image"].shape[:2])
+        row["files"] = _written(folder, f"review-{number}", {name: made[name][rows, columns] for name in made})
+
+
+def _around(box: Sequence[int], size: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of a square about three times a box, moved to lie inside an image where one fits."""
+    side = max(_LEAST, 3 * max(box[2:]))
+    cut = []
+    for start, length, whole in zip(box[:2], box[2:], size, strict=True):
+        first = max(0, min(start + length // 2 - side // 2, whole - side))
+        cut.append(slice(first, min(whole, first + side)))
+    return cut[0], cut[1]
+
+
+def _pictures(predictor: Predictor, sample: Sample, num_classes: int) -> dict[str, np.ndarray]:
+    """Image, truth, prediction and error of a sample with a mask."""
+    assert sample.mask is not None, "only scored samples are shown"
+    guess, truth = predictor.mask(sample.image), sample.mask.astype(np.int64)
+    return {
+        "image": pictures.grey_or_colour(sample.image),
+        "truth": pictures.paint(truth, num_classes),
+        "prediction": pictures.paint(guess, num_classes),
+        "error": pictures.error(truth, guess, num_classes),
+    }
+
+
+def _written(folder: RunFolder, stem: str, made: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Names of the files that the pictures were written to."""
+    for name, picture in made.items():
+        write_bytes(folder.pictures / f"{stem}-{name}.png", pictures.png(pictures.fitted(picture, _SIDE)))
+    return {name: f"{stem}-{name}.png" for name in made}

@@ -1,0 +1,92 @@
+"""A run folder as the report reads it, and how its pictures and colours come into a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from segnosis.core.run_folder import RunFolder, read_json
+from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.report import page
+from segnosis.training.pictures import palette
+from segnosis.training.plan import Plan
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """What a run folder holds; a file is read when it is first asked for, so that a run still going on has its part.
+
+    Attributes:
+        folder: The run folder.
+    """
+
+    folder: RunFolder
+
+    @property
+    def name(self) -> str:
+        """What the folder is called."""
+        return self.folder.root.resolve().name
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan as it was followed."""
+        return Plan.load(self.folder.plan)
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the data measures."""
+        return read_json(self.folder.fingerprint)
+
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        """What the evaluation found; nothing before it."""
+        return read_json(self.folder.scores) if self.folder.scores.exists() else {}
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """What the doctor says; nothing before it was asked."""
+        return Diagnosis.from_json(read_json(self.folder.diagnosis)) if self.folder.diagnosis.exists() else None
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """A line an epoch."""
+        return list(self.folder.epochs())
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions and machine."""
+        return read_json(self.folder.environment)
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """Name per class id."""
+        return tuple(self.fingerprint["spec"]["class_names"])
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """Class name → its colour in every picture, as CSS writes it."""
+        painted = palette(len(self.class_names)).tolist()
+        return {name: css(colour) for name, colour in zip(self.class_names, painted, strict=True)}
+
+    def photo(self, name: str) -> str | None:
+        """A picture of the run as a `data:` address; nothing where it is gone."""
+        file = self.folder.pictures / name
+        return page.inline_photo(file) if file.exists() else None
+
+    def pictures(self, files: dict[str, str]) -> dict[str, str]:
+        """What a picture shows → its `data:` address: photographs made small, masks to the bit."""
+        found: dict[str, Path] = {what: self.folder.pictures / name for what, name in files.items()}
+        return {what: page.inline_photo(file) if what == "image" else page.inline(file) for what, file in found.items()}
+
+
+def css(colour: list[int] | tuple[int, ...]) -> str:
+    """A colour of a picture as CSS writes it.
+
+    Example:
+        >>> css((230, 159, 0))
+        'rgb(230, 159, 0)'
+    """
+    red, green, blue = colour
+    return f"rgb({red}, {green}, {blue})"
