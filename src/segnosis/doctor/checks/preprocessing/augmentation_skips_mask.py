@@ -4,7 +4,8 @@
 A pattern is sent through the augmentation as image and as mask, a few dozen times: both must come out moved alike.
 Random flips, rotations and shifts inside the model, where no mask passes. And samples that the pipeline gives twice
 with exactly the same mask: their images must not be mirrored, turned or shifted copies of each other. Brightness,
-noise and blur may differ.
+noise and blur may differ. And the masks of all samples are searched for on their own images and on others': they must
+fit where they are given, not mirrored, turned or shifted, each in another way.
 
 ## Why the model does not learn
 Every epoch the target lies somewhere else than the object, so the best answer is a blur around the mean, or nothing:
@@ -20,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.augmentation_geometry import AugmentationGeometry
+from segnosis.doctor.evidence.sample_moves import SampleMoves
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.shown import tiles
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
@@ -35,6 +37,11 @@ def check(
     min_apart: float = 0.15,
     min_met: int = 3,
     min_moved: float = 0.25,
+    min_standing_out: float = 4.0,
+    certain_standing_out: float = 6.0,
+    max_in_place: float = 0.9,
+    max_one_move: float = 0.75,
+    sample_moves: SampleMoves | None = None,
 ) -> Verdict:
     seen = augmentation_geometry
     measured = {
@@ -44,6 +51,8 @@ def check(
         "mask_left_as_it_was": seen.mask_kept,
         "samples_met_twice": seen.met_again,
         "image_moved_mask_not": seen.moved_again,
+        "masks_searched_for": sample_moves.compared if sample_moves else None,
+        "fit_in_place": (sample_moves.shifts or sample_moves.turns).in_place if sample_moves else None,
     }
     if seen.layers:
         names = ", ".join(f"`{name}`" for name in seen.layers)
@@ -73,6 +82,20 @@ def check(
             fix=_fix(True),
             where=("the input pipeline",),
         )
+    if sample_moves is not None:
+        search = sample_moves.shifts or sample_moves.turns
+        commonest = max(search.moves.values()) / sample_moves.compared  # one move for all is not augmentation
+        belongs = search.stands_out >= min_standing_out and search.gains >= 1
+        if belongs and search.in_place < max_in_place and commonest <= max_one_move:
+            told = ", ".join(f"{count} {name}" for name, count in search.moves.items())
+            return Finding(
+                says=f"The masks of {sample_moves.compared} samples fit their own images in ways that differ from "
+                f"sample to sample ({told}): image and mask are moved differently.",
+                measured=measured,
+                fix=_fix(False),
+                where=("the input pipeline",),
+                level="proven" if search.stands_out >= certain_standing_out else "suspected",
+            )
     return Healthy(measured)
 
 
@@ -99,6 +122,25 @@ def sick() -> Case:
         return (image[:, ::-1] if random.random() < 0.5 else image), mask
 
     return _case(flip_image)
+
+
+def _drawn(turns: tuple[int, int]) -> Case:
+    """Batches as a generator gives them: images and masks turned by themselves as often as told, at most."""
+    random = np.random.default_rng(0)
+    batches = []
+    for batch in squares("ids", count=6, size=32):
+        x, y = ([np.rot90(part, random.integers(most + 1)) for part in array] for array, most in
+                zip((batch.x, batch.y), turns, strict=True))  # fmt: skip
+        batches.append(Batch(np.stack(x), np.stack(y)))
+    return Case(model=segmenter(3, size=32), batches=batches)
+
+
+def sick_in_every_sample() -> Case:
+    return _drawn((3, 3))
+
+
+def healthy_in_every_sample() -> Case:
+    return _drawn((0, 0))
 
 
 def healthy() -> Case:

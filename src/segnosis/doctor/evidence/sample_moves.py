@@ -1,0 +1,144 @@
+"""Whether each mask fits its own image once it is mirrored, turned or shifted, each in another way.
+
+A mask that was moved by itself fits its image nowhere but where it was moved to, and fits it there better than other
+masks fit it anywhere. Both are measured with the same search, so that what a search finds by chance cancels out. On
+eleven kinds of pictures, made and real, right pairs had a share in place of 1.05 and more and lost by every search;
+mirrored at random 0.5 to 0.85, turned 0.24 to 0.36, turned and shifted 0.01 to 0.35.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence._batch_pairs import pairs_of, plane_of
+from segnosis.doctor.evidence._oriented_edges import (
+    DIHEDRAL,
+    GRID,
+    Field,
+    Outline,
+    agreement,
+    best_shift,
+    image_field,
+    mask_outline,
+    turned,
+)
+
+PRICE = "data"
+
+_MOST, _FEWEST, _OTHERS = 48, 12, 7
+_AS_GIVEN = "as given"
+_CLEAR = 8.0
+_STILL = 1  # cells that a search may stray without meaning it
+
+
+@dataclass(frozen=True)
+class Search:
+    """What one search found.
+
+    Attributes:
+        stands_out: How far the best place of a mask on its own image lies above that of other masks, in standard
+            errors of the mean over the samples.
+        gains: How much better the best place is than the given one, beyond what other masks gain, in standard errors.
+        in_place: What masks gain over others where they are given, as a share of what they gain at their best places:
+            about 1 or more for masks that belong there.
+        moves: Best move → samples, the most frequent first.
+    """
+
+    stands_out: float
+    gains: float
+    in_place: float
+    moves: dict[str, int]
+
+
+@dataclass(frozen=True)
+class SampleMoves:
+    """The samples of the batches.
+
+    Attributes:
+        compared: Samples whose image has edges and whose mask has outlines.
+        turns: Over mirror images and quarter turns.
+        shifts: Over these and shifts by up to an eighth; `None` where the turns alone are clear.
+    """
+
+    compared: int
+    turns: Search
+    shifts: Search | None = None
+
+
+def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> SampleMoves:
+    """Raises `Unavailable` with fewer than a dozen comparable samples."""
+    fields, outlines = [], []
+    for pair in pairs_of(batches, heads):
+        if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
+            continue
+        plane = plane_of(pair.mask)
+        outline = mask_outline(plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype("float32"))
+        field = image_field(pair.image) if outline is not None else None
+        if field is not None and outline is not None:
+            fields.append(field)
+            outlines.append(outline)
+        if len(fields) == _MOST:
+            break
+    if len(fields) < _FEWEST:
+        raise Unavailable(f"{len(fields)} samples show edges and outlines, {_FEWEST} are needed")
+    turns = {_AS_GIVEN: outlines, **{name: [turned(outline, name) for outline in outlines] for name in DIHEDRAL}}
+    by_turn = _by_turn(fields, turns)
+    return SampleMoves(len(fields), by_turn, None if by_turn.stands_out >= _CLEAR else _by_shift(fields, turns))
+
+
+def _by_turn(fields: list[Field], turns: dict[str, list[Outline]]) -> Search:
+    """Every image with every mask in every turn."""
+    scores = np.stack([agreement(fields, outlines) for outlines in turns.values()])
+    best = scores.max(axis=0)
+    names = list(turns)
+    moves = Counter(names[k] for k in np.diagonal(scores, axis1=1, axis2=2).argmax(axis=0))
+    return _found(_beyond_others(best), _beyond_others(scores[0]), moves)
+
+
+def _beyond_others(scores: np.ndarray) -> np.ndarray:
+    own = scores.diagonal()
+    return own - (scores.sum(axis=1) - own) / (len(scores) - 1)
+
+
+def _by_shift(fields: list[Field], turns: dict[str, list[Outline]]) -> Search:
+    """Every image with its own mask and a few others, in every turn and shift."""
+    chosen = np.random.default_rng(0)
+    best, given, moves = [], [], Counter[str]()
+    for k, field in enumerate(fields):
+        name, own_best, own_given = _search(field, turns, k)
+        moves[name] += 1
+        others = chosen.choice([j for j in range(len(fields)) if j != k], min(_OTHERS, len(fields) - 1), replace=False)
+        found = [_search(field, turns, j)[1:] for j in others]
+        best.append(own_best - float(np.mean([other[0] for other in found])))
+        given.append(own_given - float(np.mean([other[1] for other in found])))
+    return _found(np.array(best), np.array(given), moves)
+
+
+def _search(field: Field, turns: dict[str, list[Outline]], mask: int) -> tuple[str, float, float]:
+    """The move that fits best, how well it fits, and how well the outline fits as it is given."""
+    found = {name: best_shift(field, outlines[mask]) for name, outlines in turns.items()}
+    name = max(found, key=lambda name: found[name][2])
+    row, column, score, _ = found[name]
+    if name == _AS_GIVEN and max(abs(row), abs(column)) > _STILL:
+        name = "shifted"
+    return name, score, found[_AS_GIVEN][3]
+
+
+def _found(best: np.ndarray, given: np.ndarray, moves: Counter[str]) -> Search:
+    return Search(
+        stands_out=_in_errors(best),
+        gains=_in_errors(best - given),
+        in_place=float(given.mean() / best.mean()) if best.mean() > 0 else 1.0,
+        moves=dict(moves.most_common()),
+    )
+
+
+def _in_errors(values: np.ndarray) -> float:
+    return float(values.mean() / max(values.std() / np.sqrt(len(values)), 1e-9))
