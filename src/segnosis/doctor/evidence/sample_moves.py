@@ -20,7 +20,6 @@ from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of, plane_of
 from segnosis.doctor.evidence._oriented_edges import (
     DIHEDRAL,
-    GRID,
     Field,
     Outline,
     agreement,

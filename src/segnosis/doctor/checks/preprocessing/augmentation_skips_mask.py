@@ -129,7 +129,7 @@ def _drawn(turns: tuple[int, int]) -> Case:
     random = np.random.default_rng(0)
     batches = []
     for batch in squares("ids", count=6, size=32):
-        x, y = ([np.rot90(part, random.integers(most + 1)) for part in array] for array, most in
+        x, y = ([np.rot90(part, int(random.integers(most + 1))) for part in array] for array, most in
                 zip((batch.x, batch.y), turns, strict=True))  # fmt: skip
         batches.append(Batch(np.stack(x), np.stack(y)))
     return Case(model=segmenter(3, size=32), batches=batches)
