@@ -155,7 +155,7 @@ def test_it_speaks_once_as_soon_as_it_is_certain(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check = Check("OUT001", "two-epochs", "error", ("history",), (), {}, (), _flat, watch_module)
-    monkeypatch.setattr(watch_module, "history_checks", lambda: [check])
+    monkeypatch.setattr(watch_module, "history_checks", lambda dearest="history": [check])
     monkeypatch.setattr(watch_module, "_SHARE", 1e9)
     watch = Watch()
     fitted(watch)
