@@ -44,6 +44,8 @@ _GAIN_WORTH_TELLING = 0.1
 _COMMON_GAIN = 0.5
 """A turn that gains so much in the mean of all pairs is what happened to each that gains by it: the best of hundreds of
 shifts may fit a single small outline even better, by chance."""
+_TOLD = 12
+"""So many moved masks are held against chance, the largest gains first."""
 _LOYALTY = 0.2
 """A mask leaves its own image in the assignment only for a gain above this: look-alikes stay where they are."""
 
@@ -92,12 +94,15 @@ class Misplaced:
         move: `"transposed"`, `"flipped left to right"`, … or `"shifted by (8, 0) pixels"`.
         own: Agreement as given, in units above chance.
         gain: What the move gains, in units.
+        surprise: How far its best move on its own image lies above the best on other images, in their deviations;
+            measured for the largest gains only, else 0.
     """
 
     where: str
     move: str
     own: float
     gain: float
+    surprise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,7 @@ def _compare(items: list[_Kept], judged: int) -> PairAgreement:
     if not found.capable:
         return found
     misplaced, moves, gains = _misplaced(items, own, chance, unit, moved, shifts)
+    misplaced = _surprising(misplaced, items, images, outlines)
     return replace(
         found,
         exchanges=tuple(_exchanges(items, scores, chance, unit)),
@@ -330,6 +336,26 @@ def _misplaced(
     shares = {name: round(number / len(items), 4) for name, number in won.items()}
     kept = {name: round(gains[name], 4) for name in shares}
     return tuple(sorted(out, key=lambda item: -item.gain)), shares, kept
+
+
+def _surprising(
+    misplaced: tuple[Misplaced, ...], items: list[_Kept], images: list[Field], outlines: list[Outline]
+) -> tuple[Misplaced, ...]:
+    """The largest gains, each against what the same mask gains on images that are not its own."""
+    at = {item.mask_place: k for k, item in enumerate(items)}
+    told = []
+    for item in misplaced[:_TOLD]:
+        k = at[item.where]
+        turns = [turned(outlines[k], name) for name in DIHEDRAL]
+        best = agreement(images, turns).max(axis=1)
+        if "shifted" in item.move:
+            near = [k, *(j for j in range(0, len(items), max(1, len(items) // 16)) if j != k)]
+            best = np.array([best_shift(images[j], outlines[k])[2] for j in near])
+            k = 0
+        others = np.delete(best, k)
+        deviation = max(float(others.std()), 1e-6)
+        told.append(replace(item, surprise=round(float(best[k] - others.mean()) / deviation, 2)))
+    return (*told, *misplaced[_TOLD:])
 
 
 def _wide(outline: Outline) -> Outline:

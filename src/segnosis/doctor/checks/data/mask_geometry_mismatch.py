@@ -2,10 +2,11 @@
 
 ## What it looks for
 Masks of another height or width than their image. Masks whose outlines fit the edges of the image clearly better
-when transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin,
-in one. A mask that fits by chance is told by the spread of chance: a single one must stand 4 of its standard
-deviations above. One shifted mask is only suspected: a small outline finds a second place by chance. Symmetric
-scenes gain nothing by a flip and stay silent.
+when transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin, in
+one. A mask that fits by chance is told by the spread of chance: a single one must stand 4 of its standard deviations
+above, and as far above what the same mask, moved alike, reaches on images that are not its own. One shifted mask is
+only suspected: a small outline finds a second place by chance. Symmetric scenes gain nothing by a flip and stay
+silent.
 
 ## Why the model does not learn
 The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like,
@@ -48,8 +49,10 @@ def check(
     proven_gain: float = 0.4,
     suspected_gain: float = 0.3,
     shift_gain: float = 0.9,
-    suspected_noise: float = 3.5,
+    suspected_noise: float = 2.5,
     proven_noise: float = 4.0,
+    suspected_surprise: float = 3.5,
+    proven_surprise: float = 5.0,
     most_own: float = 0.5,
 ) -> Verdict:
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
@@ -106,6 +109,7 @@ def check(
         if item.own <= most_own
         and item.gain >= _least(item, suspected_gain, shift_gain)
         and item.own + item.gain >= suspected_noise * noise
+        and item.surprise >= suspected_surprise
     ]
     if single:
         worst = single[0]
@@ -120,6 +124,7 @@ def check(
             if worst.gain >= proven_gain
             and "shifted" not in worst.move
             and worst.own + worst.gain >= proven_noise * noise
+            and worst.surprise >= proven_surprise
             else "suspected",
         )
     return Healthy(measured)
