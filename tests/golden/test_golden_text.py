@@ -35,6 +35,7 @@ def help_of(*words: str) -> str:
 def plan_of_hearts() -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "precision", lambda: ("float32", "the machine of this test is nobody's"))
+        patch.setattr(machine, "batch_size", lambda least: (least, "nor is its speed"))
         patch.setattr(machine, "on_cpu", lambda: True)
         with tempfile.TemporaryDirectory() as folder:
             dataset = sg.data.open(phantom.write(folder, subjects=6, size=64, slices=4))

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ def parts(hearts: Path) -> Any:
 def plan(hearts: Path, **changes: Any) -> Plan:
     model = {"width": 4, "depth": 2, "dropout": 0.1, "l2": 1e-4}
     settings = {"size": (32, 32), "batch_size": 4, "epochs": 3, "steps_per_epoch": 3, "preprocessing": "standardize"}
+    settings |= {"accumulate": 2, "average": 0.8}  # three batches an epoch: an update and an epoch overlap
     return Plan(data=str(hearts), model_arguments=model, **{**settings, **changes})
 
 
@@ -203,6 +206,44 @@ def test_a_full_disk_stops_cleanly_and_loses_nothing(
         run(plan(hearts), parts, tmp_path)
     assert not list(tmp_path.rglob(".part-*"))
     assert _same(run(plan(hearts), parts, tmp_path, resume=True), straight)
+
+
+_DYING = """
+import os, signal, sys
+from pathlib import Path
+from segnosis import data
+from segnosis.core.run_folder import RunFolder
+from segnosis.training.fit import fit
+from segnosis.training.plan import Plan
+
+folder, suffix, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+write, seen = Path.write_bytes, []
+
+def dying(self, content):
+    seen.extend([self.name] * (self.suffix == suffix))
+    if len(seen) == number:
+        write(self, content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(self, content)
+
+Path.write_bytes = dying
+plan = Plan.load(folder / "asked.yaml")
+train, validation, _ = data.split(data.open(plan.data), seed=0)
+fit(plan, train, validation, RunFolder(folder), resume=(folder / "checkpoint").exists())
+"""
+
+
+def test_killed_while_it_writes_checkpoints_it_loses_nothing(
+    hearts: Path, parts: Any, straight: Any, tmp_path: Path
+) -> None:
+    plan(hearts).save(tmp_path / "asked.yaml")
+    # An epoch writes its best weights, then its newest: variables first, then the JSON that makes them count.
+    for suffix, number in ((".npz", 2), (".json", 2)):
+        command = [sys.executable, "-c", _DYING, str(tmp_path), suffix, str(number)]
+        assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+        assert list(tmp_path.rglob(".part-*"))
+    assert _same(run(plan(hearts), parts, tmp_path, resume=True), straight)
+    assert not list(tmp_path.rglob(".part-*"))
 
 
 @pytest.fixture

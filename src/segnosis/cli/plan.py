@@ -17,6 +17,7 @@ def command(
     weights: Path | None = typer.Option(None, "--weights", help="File of pretrained weights to start from."),
     minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
+    range_test: bool = typer.Option(False, "--range-test", help="Measure the learning rate by a short training."),
     seed: int = typer.Option(0, "--seed", help="Seed of everything random."),
 ) -> None:
     """Print what `segnosis train DATA` would do. Each decision has its reason."""
@@ -32,6 +33,7 @@ def command(
         weights=weights,
         minutes=minutes,
         epochs=epochs,
+        range_test=range_test,
         seed=seed,
         listener=screen,
     )

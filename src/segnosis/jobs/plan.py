@@ -19,12 +19,21 @@ def plan(
     weights: str | Path | None = None,
     minutes: float | None = None,
     epochs: int | None = None,
+    range_test: bool = False,
     seed: int = 0,
     listener: Listener | None = None,
 ) -> Plan:
-    """The plan `segnosis.train(source, …)` would follow, every decision with its reason."""
-    fingerprint, _, parts = examined(data.open(source), seed=seed, listener=listener or Listener())
-    return planner.plan(
+    """The plan `segnosis.train(source, …)` would follow, every decision with its reason.
+
+    Args:
+        source: A folder of images and masks.
+        range_test: Measure the learning rate in a short training with rising rates, instead of the default that held
+            on every data set so far.
+        model, backbone, weights, minutes, epochs, seed, listener: As `segnosis.train` takes them.
+    """
+    listener = listener or Listener()
+    fingerprint, _, parts = examined(data.open(source), seed=seed, listener=listener)
+    made = planner.plan(
         fingerprint,
         data=str(source),
         training_samples=len(parts[0]),
@@ -35,3 +44,9 @@ def plan(
         epochs=epochs,
         minutes=minutes,
     )
+    if not range_test:
+        return made
+    from segnosis.training.range_test import measure
+
+    found = measure(made, parts[0], progress=lambda done, total: listener.step("testing learning rates", done, total))
+    return made.with_({"learning_rate": str(found)}, learning_rate=found.rate)

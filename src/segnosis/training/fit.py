@@ -6,13 +6,13 @@ import math
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from segnosis.core.run_folder import RunFolder, write_text
 from segnosis.models import prune
-from segnosis.training import build, checkpoint, determinism, pace, stages
+from segnosis.training import build, checkpoint, determinism, pace, stages, statistics
 from segnosis.training.feeds import Held, Rest, feed_for
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
@@ -127,6 +127,8 @@ def fit(
         measured = pace.measure(model, trial, held_out, folder.checkpoint)
         decoded = trial.samples
         after = _REPORTING + 1.3 * pixels_after * measured.pixel
+        if plan.recompute_statistics:
+            after += measured.validation + statistics.BATCHES * measured.step / 2  # there and not back
         if plan.minutes:
             deadline = started + plan.minutes * 60.0 - after
             if stored is None:
@@ -141,9 +143,9 @@ def fit(
     feed.samples, feed.tell = decoded or feed.samples, listener.say
     steps = len(feed)
     done, step = (stored.epoch, stored.step) if stored else (0, 0)
+    if resume and folder.history.exists():  # an epoch counts once its checkpoint is written
+        write_text(folder.history, "".join(folder.history.read_text(encoding="utf-8").splitlines(keepends=True)[:done]))
     if stored is not None:
-        kept = folder.history.read_text(encoding="utf-8").splitlines(keepends=True)[:done] if done else []
-        write_text(folder.history, "".join(kept))
         feed.skipped.update(stored.facts["unreadable"])
     recorder = Recorder(
         plan,
@@ -200,9 +202,28 @@ def fit(
     best = checkpoint.load(folder.checkpoint, "best", last=recorder.best_epoch, say=listener.say)
     if best is not None:
         checkpoint.restore(best, model)
+        if plan.recompute_statistics:
+            listener.step("recomputing BatchNormalization statistics")
+            feed.set_epoch(plan.epochs)
+            _recompute_statistics(model, feed, recorder, listener)
     *depths, deepest = _every_depth(network)
     unreadable = {**held_out.skipped, **feed.skipped}
     return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped, forecast, unreadable)
+
+
+def _recompute_statistics(model: keras.Model, feed: Any, recorder: Recorder, listener: Listener) -> None:
+    """Take the statistics of many batches, unless they score worse than those of the training did."""
+    kept = statistics.recompute(model, (feed[index] for index in range(min(statistics.BATCHES, len(feed)))))
+    if not kept or recorder.best_line is None:
+        return
+    before = recorder.best_line["foreground_dice"] or 0.0
+    after = recorder.validate()[0]["foreground_dice"] or 0.0
+    if after < before:
+        statistics.put_back(kept)
+    listener.say(
+        f"BatchNormalization statistics of {statistics.BATCHES} batches: validation Dice {before:.4f} to {after:.4f}"
+        + (", so those of the training stay" if after < before else "")
+    )
 
 
 def _steps(plan: Plan, train: Dataset) -> int:

@@ -7,6 +7,10 @@ from functools import cache
 
 import numpy as np
 
+_WORTH_A_DOUBLING = 0.7
+"""Share of an image's time below which a batch twice as large pays for half the steps."""
+_LARGEST = 32
+
 
 @cache
 def on_cpu() -> bool:
@@ -34,12 +38,33 @@ def precision() -> tuple[str, str]:
     return "float32", f"bfloat16 would take {ratio:.2f} of the time on this machine: no gain worth it"
 
 
-def _seconds(dtype: str) -> float:
-    """Median seconds of a 3×3 convolution, 4 × 96 × 96 × 32 to 32."""
+@cache
+def batch_size(least: int) -> tuple[int, str]:
+    """Samples a batch and the measured reason: more than `least` only where an accelerator has room for them.
+
+    Args:
+        least: Samples that BatchNormalization needs, or that memory allows.
+    """
+    size, ratio = least, _seconds("float32", 2 * least) / (2 * _seconds("float32", least))
+    if on_cpu():
+        return least, (
+            f"BatchNormalization needs several images a step; an image takes {ratio:.2f} of the time in batches of "
+            f"{2 * least}, and on a CPU more steps teach more"
+        )
+    reason = f"an image would take {ratio:.2f} of the time in batches of {2 * size}: no gain worth fewer steps"
+    while ratio < _WORTH_A_DOUBLING and size < _LARGEST:
+        reason = f"an image takes {ratio:.2f} of the time it takes in batches of {size}"
+        size *= 2
+        ratio = _seconds("float32", 2 * size) / (2 * _seconds("float32", size))
+    return size, reason
+
+
+def _seconds(dtype: str, batch: int = 4) -> float:
+    """Median seconds of a 3×3 convolution, batch × 96 × 96 × 32 to 32."""
     from keras import ops
 
     rng = np.random.default_rng(0)
-    image = ops.cast(rng.normal(size=(4, 96, 96, 32)).astype(np.float32), dtype)
+    image = ops.cast(rng.normal(size=(batch, 96, 96, 32)).astype(np.float32), dtype)
     kernel = ops.cast(rng.normal(size=(3, 3, 32, 32)).astype(np.float32), dtype)
     seconds = []
     for _ in range(8):

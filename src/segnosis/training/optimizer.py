@@ -44,8 +44,7 @@ def optimizer(plan: Plan, *, steps: int, progress: float = 0.0, rate: float = 1.
     if plan.accumulate > 1:
         arguments["gradient_accumulation_steps"] = plan.accumulate
     if plan.average is not None:
-        # Keras averages after every batch, also after those that only accumulate and leave the weights as they are.
-        arguments |= {"use_ema": True, "ema_momentum": plan.average ** (1 / plan.accumulate)}
+        arguments |= {"use_ema": True, "ema_momentum": plan.average}
     base = {
         "adamw": keras.optimizers.AdamW,
         "adam": keras.optimizers.Adam,
@@ -187,6 +186,15 @@ def _paced(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Opti
             kept = 1.0 - 1.0 / _AVERAGED_OVER
             self.gradient_norm.assign(kept * self.gradient_norm + (1.0 - kept) * norm)
             return result
+
+        def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+            """Keras' own counts every batch, also those that only accumulate and leave the weights as they are."""
+            every = self.gradient_accumulation_steps or 1
+            taken = self._iterations + 1
+            old = ops.where(taken % every == 0, ops.where(taken == every, 0.0, self.ema_momentum), 1.0)
+            for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+                share = ops.cast(old, average.dtype)
+                average.assign(share * average + (1.0 - share) * variable)
 
         def finalize_variable_values(self, var_list: Any) -> None:
             """Keras would put the averages in the weights' place after every `fit`; here training goes on from them."""

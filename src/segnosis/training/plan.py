@@ -75,6 +75,9 @@ class Plan(BaseModel):
     average: float | None = Field(
         None, gt=0.0, lt=1.0, description="momentum of the weights' running mean, which is then validated and kept"
     )
+    recompute_statistics: bool = Field(
+        True, description="BatchNormalization: means over many batches for the final weights, where they score no worse"
+    )
     epochs: int = Field(50, ge=1)
     steps_per_epoch: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0, description="wall-clock budget of the whole command")

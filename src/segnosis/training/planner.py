@@ -66,8 +66,7 @@ def plan(
     )
     chosen["preprocessing"], chosen["intensity"], reasons["preprocessing"] = _preprocessing(fingerprint)
     chosen["precision"], reasons["precision"] = machine.precision()
-    chosen["batch_size"] = 8 if side <= 256 else 4
-    reasons["batch_size"] = "BatchNormalization needs several images a step"
+    chosen["batch_size"], reasons["batch_size"] = machine.batch_size(8 if side <= 256 else 4)
     chosen["foreground_share"], reasons["foreground_share"] = _foreground(fingerprint, side)
     chosen["augment"], reasons["augment"] = _augment(fingerprint, training_samples, minutes)
 
@@ -89,6 +88,7 @@ def plan(
     reasons["losses"] = f"cross-entropy for every pixel, Dice against imbalance: the rarest class covers {rarest:.2%}"
     chosen["optimizer"], chosen["learning_rate"] = "adamw", 2e-3
     reasons["learning_rate"] = "AdamW with BatchNormalization and a warm-up takes it"
+    reasons["recompute_statistics"] = "the running means of training remember about ten batches"
     chosen["schedule"], reasons["schedule"] = "cosine", "ends with small steps, so that the last epochs are the best"
     chosen["weight_decay"] = 1e-2
     reasons["weight_decay"] = "decoupled from the loss, which therefore shows the data term alone"

@@ -1,0 +1,180 @@
+"""Kills training processes at random instants, resumes them, and compares every bit with a run that was left alone.
+
+    python -m benchmarks.kills [--times 100] [--backends tensorflow jax] [--json kills.json]
+
+Every kill is a SIGKILL to a real `segnosis train` process. Half of them come at a random moment of its life, half while
+a file is being written; each run is killed up to four times before it may finish. Then its history (clocks apart),
+final weights and held-out scores must be those of the run left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from segnosis.core.run_folder import RunFolder, read_json, write_json
+from segnosis.data import phantom
+from segnosis.training.plan import Plan
+
+CLOCKS = ("seconds", "data_seconds", "training_seconds")
+_KILLS = 4
+"""Kills that one run gets at the most."""
+_PATIENCE = 900.0
+"""Seconds after which a process counts as hanging."""
+
+
+def tiny(data: Path) -> Plan:
+    """Four short epochs with all that has state: dropout, momentum, averages, accumulated gradients, a schedule."""
+    return Plan(
+        data=str(data), model_arguments={"width": 4, "depth": 2, "dropout": 0.1}, preprocessing="standardize",
+        size=(32, 32), batch_size=4, epochs=4, steps_per_epoch=6, accumulate=2, average=0.9, clip_norm=1.0,
+    )  # fmt: skip
+
+
+def begin(plan: Path, out: Path, backend: str, *, resume: bool) -> subprocess.Popen[bytes]:
+    """A `segnosis train` process of its own."""
+    words = ["--resume"] if resume else ["--plan", str(plan)]
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    with (out.parent / f"{out.name}.log").open("ab") as log:
+        command = [sys.executable, "-m", "segnosis", "train", *words, "--out", str(out)]
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def finish(process: subprocess.Popen[bytes], out: Path) -> None:
+    """Let a run go on to its end."""
+    if process.wait(_PATIENCE) or not (out / "scores.json").exists():
+        raise SystemExit(f"a run did not finish:\n{(out.parent / f'{out.name}.log').read_text()[-2000:]}")
+
+
+def killed(process: subprocess.Popen[bytes], out: Path, *, after: float, writing: bool) -> str | None:
+    """Kill the process some seconds after it has begun its run folder, and say in the midst of what.
+
+    Args:
+        process: A training process.
+        out: Its run folder.
+        after: Seconds.
+        writing: Wait on for a moment at which a file is being written.
+
+    Returns:
+        What it was doing, or `None` where it was over before.
+    """
+    began = None
+    known = stamp(out)
+    while process.poll() is None:
+        now = time.monotonic()
+        if began is None and stamp(out) != known:
+            began = now
+        half = next(out.rglob(".part-*"), None) if writing and began else None
+        if began is not None and now - began >= after and (half is not None or not writing):
+            process.kill()
+            process.wait()
+            return doing(out, half)
+        time.sleep(0.0005)
+    return None
+
+
+def stamp(out: Path) -> int:
+    """When the plan in a run folder was written: it is the first thing a process of ours does there."""
+    try:
+        return (out / "plan.yaml").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def doing(out: Path, half: Path | None) -> str:
+    """What a killed run was doing."""
+    if half is not None:
+        return f"writing a file in {half.parent.name if half.parent != out else 'the run folder'}"
+    if (out / "scores.json").exists():
+        return "writing the report"
+    epochs = sum(1 for _ in RunFolder(out).epochs()) if (out / "history.jsonl").exists() else 0
+    return "scoring" if epochs == 4 else f"epoch {epochs + 1}" if epochs else "starting"
+
+
+def account(out: Path) -> tuple[list[dict[str, Any]], dict[str, bytes], Any]:
+    """All that must be the same: history without clocks, final weights, scores."""
+    history = [{k: v for k, v in line.items() if k not in CLOCKS} for line in RunFolder(out).epochs()]
+    weights: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(out / "model.keras") as archive:
+            archive.extract("model.weights.h5", folder)
+        with h5py.File(Path(folder) / "model.weights.h5") as file:
+
+            def keep(name: str, item: Any) -> None:
+                if isinstance(item, h5py.Dataset):
+                    weights[name] = np.asarray(item).tobytes()
+
+            file.visititems(keep)
+    return history, weights, read_json(out / "scores.json")["confusion"]
+
+
+def rounds(backend: str, times: int, root: Path, rng: random.Random) -> dict[str, Any]:
+    """Kill `times` times, and compare each finished run."""
+    data = phantom.write(root / "hearts", subjects=6, size=32, slices=2)
+    plan = tiny(data).save(root / "plan.yaml")
+    alone = root / "alone"
+    began = time.monotonic()
+    process = begin(plan, alone, backend, resume=False)
+    while process.poll() is None and not stamp(alone):
+        time.sleep(0.01)
+    starting = time.monotonic() - began
+    finish(process, alone)
+    life = time.monotonic() - began - starting
+    expected = account(alone)
+    print(f"{backend}: {life:.1f} s from the plan to the end, {starting:.1f} s before it", flush=True)
+    kills: Counter[str] = Counter()
+    runs = different = 0
+    while sum(kills.values()) < times:
+        out = root / f"run-{runs}"
+        for _ in range(min(_KILLS, times - sum(kills.values()))):
+            resume = (out / "plan.yaml").exists()
+            if (out / "scores.json").exists():
+                break
+            process = begin(plan, out, backend, resume=resume)
+            left = life * (1 - sum(1 for _ in RunFolder(out).epochs()) / 5)
+            found = killed(process, out, after=rng.uniform(0.0, left), writing=rng.random() < 0.5)
+            if found is None:
+                break
+            kills[found] += 1
+        if not (out / "scores.json").exists():
+            finish(begin(plan, out, backend, resume=(out / "plan.yaml").exists()), out)
+        runs += 1
+        same = account(out) == expected
+        different += not same
+        print(f"  {sum(kills.values()):4} kills, {runs} runs: {'the same bits' if same else 'DIFFERENT'}", flush=True)
+    return {"kills": sum(kills.values()), "runs": runs, "different": different, "while": dict(kills.most_common())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=100, help="kills a backend")
+    parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="file to write the counts to")
+    arguments = parser.parse_args()
+    results = {}
+    for backend in arguments.backends:
+        with tempfile.TemporaryDirectory() as root:
+            results[backend] = rounds(backend, arguments.times, Path(root), random.Random(arguments.seed))
+        for what, count in results[backend]["while"].items():
+            print(f"  {count:4} × {what}")
+    if arguments.json:
+        write_json(arguments.json, results)
+    if any(result["different"] for result in results.values()):
+        raise SystemExit("A killed run ended differently.")
+
+
+if __name__ == "__main__":
+    main()
