@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
 from segnosis.core.errors import ArgumentError, DataError
@@ -49,14 +51,25 @@ class LabelScheme:
             plane = plane.astype(np.int64) * 0x010101
         if plane.dtype.kind == "f":
             plane = np.rint(np.nan_to_num(plane, nan=-1e6, posinf=1e6, neginf=-1e6)).astype(np.int64)
-        keys = np.array(sorted(self.values), dtype=np.int64)
-        ids = np.array([self.values[int(key)] for key in keys], dtype=np.uint8)
-        if plane.dtype == np.uint8:
-            return _look_up(np.arange(256), keys, ids, nearest=self.nearest)[plane]
+        if plane.dtype == np.uint8 and plane.size:
+            return cv2.LUT(np.ascontiguousarray(plane), self._table).reshape(plane.shape)
+        keys, ids = self._keys
         if self.colour and self.nearest:
             distinct, inverse = np.unique(plane, return_inverse=True)
             return _nearest_colour(distinct, keys, ids)[inverse].reshape(plane.shape)
         return _look_up(plane, keys, ids, nearest=self.nearest)
+
+
+    @cached_property
+    def _keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """Stored values in order, and their class ids."""
+        keys = np.array(sorted(self.values), dtype=np.int64)
+        return keys, np.array([self.values[int(key)] for key in keys], dtype=np.uint8)
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """Class id of each value of a byte."""
+        return _look_up(np.arange(256), *self._keys, nearest=self.nearest)
 
 
 def infer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from segnosis.data.readers import tiff_pages as tiff
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
 LOSSY = (".jpg", ".jpeg", ".webp", ".jp2")
 MOST_BYTES = 1 << 28
+_PNG, _PALETTE = b"\x89PNG\r\n\x1a\n", b"\x03"  # how a PNG begins; the kind of its colours, in byte 25
 _MOST_RATIO = 1100  # deflate, the commonest compression, makes at most 1032 bytes of one
 
 
@@ -31,6 +33,8 @@ def decode(path: Path, *, like: tuple[int, int] | None = None, data: bytes | Non
     from PIL import Image, ImageOps
 
     try:
+        # A PNG is read once, and looked at by its header first.
+        data = path.read_bytes() if data is None and path.suffix.lower() == ".png" else data
         if _deep_colour(path, data):
             return _opencv(path, data)
         with Image.open(_source(path, data)) as image:
@@ -78,7 +82,12 @@ def decode_colour(path: Path, *, like: tuple[int, int] | None = None, data: byte
     """`decode` for pictures: palettes become colours; an alpha channel is kept."""
     from PIL import Image
 
-    if data is not None or path.suffix.lower() in (".png", ".gif", ".bmp", ".tif", ".tiff"):
+    suffix = path.suffix.lower()
+    if suffix == ".png" and data is None:
+        with contextlib.suppress(OSError):  # `decode` tells of a file that cannot be read
+            data = path.read_bytes()
+    plain = data is not None and data[:8] == _PNG and data[25:26] != _PALETTE
+    if not plain and (data is not None or suffix in (".gif", ".bmp", ".tif", ".tiff")):
         try:
             with Image.open(_source(path, data)) as image:
                 if image.mode == "P":
@@ -166,7 +175,7 @@ def _deep_colour(path: Path, data: bytes | None) -> bool:
     else:
         with path.open("rb") as file:
             head = file.read(26)
-    return len(head) == 26 and head[:8] == b"\x89PNG\r\n\x1a\n" and head[24] == 16 and head[25] in (2, 6)
+    return len(head) == 26 and head[:8] == _PNG and head[24] == 16 and head[25] in (2, 6)
 
 
 def _opencv(path: Path, data: bytes | None) -> np.ndarray:

@@ -32,8 +32,9 @@ class CoordinateMap:
 
     def then(self, matrix: np.ndarray, size: Size | None = None) -> None:
         """Add a homography `(3, 3)` from the present canvas to the next, whose size is `size`."""
-        self.forward = matrix @ self.forward
-        self._latest = matrix @ self._latest
+        forward = matrix @ self.forward
+        self._latest = matrix @ self._latest if self._earlier else forward
+        self.forward = forward
         self.size = self.size if size is None else size
 
     def displace(self, field: np.ndarray) -> None:

@@ -52,15 +52,15 @@ def sample(
         values = np.zeros(1) if lattice.covers else _fill_values(image, fill)
         return lattice.take(image, values), None if mask is None else lattice.take(mask, np.asarray(outside))
 
-    extremes = where.points() if inverse is None else project(inverse, _corners(where.size))
-    points = extremes if inverse is None else None
+    points = where.points() if inverse is None else None
+    edges = _edges_of(points) if points is not None else _edges(np.asarray(inverse), where.size)
     scale = _scale(where)
     margin = math.ceil(2 / min(scale)) + 1  # interpolation, also between averaged pixels, never meets the cut
-    box, inside = _looked_at(extremes, where.source, margin, whole=fill == "reflect")
-    to_box = _shift(-box[1].start, -box[0].start)
+    box, inside = _looked_at(edges, where.source, margin, whole=fill == "reflect")
+    left, top = box[1].start, box[0].start
     region, shrink = _shrink(image[box], scale)
-    look = _Look(where.size, inverse, points, to_box)
-    look_image = look if region.shape == image[box].shape else _Look(where.size, inverse, points, shrink @ to_box)
+    look = _Look(where.size, inverse, points, (1.0, 1.0, left, top))
+    look_image = look if shrink == (1.0, 1.0) else _Look(where.size, inverse, points, (*shrink, left, top))
     moved = look_image.at(region, mirrored=fill == "reflect")
     moved_mask = None if mask is None else look.at_nearest(mask[box], outside)
     if not inside and fill != "reflect":
@@ -111,7 +111,7 @@ class _Lattice:
 
 
 def _lattice(where: CoordinateMap, inverse: np.ndarray | None) -> _Lattice | None:
-    if inverse is None:
+    if inverse is None or _is_slanted(inverse):
         return None
     steps = np.rint(inverse).astype(int)
     if np.abs(inverse - steps).max() > 1e-6 or steps[2, :2].any():
@@ -122,14 +122,42 @@ def _lattice(where: CoordinateMap, inverse: np.ndarray | None) -> _Lattice | Non
     return _Lattice(steps[:2], where.source, where.size)
 
 
-class _Look:
-    """The map onto one array whose continuous coordinates are `to_array` times the source's."""
+def _is_slanted(inverse: np.ndarray) -> bool:
+    """Whether a map surely does not move whole pixels, told by one number; most maps are told so."""
+    first = float(inverse[0, 0])
+    return abs(first - round(first)) > 1e-6
 
-    def __init__(self, size: Size, inverse: np.ndarray | None, points: np.ndarray | None, to_array: np.ndarray) -> None:
+
+class _Look:
+    """The map onto one array, a part of the source.
+
+    Args:
+        size: Height and width of what is looked at.
+        inverse: Homography from there to the source, or `None`.
+        points: The places themselves, where the map is more than a homography.
+        place: `(x, y, left, top)`: the array shows the source from `(left, top)` on, at `x` and `y` times its scale.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        inverse: np.ndarray | None,
+        points: np.ndarray | None,
+        place: tuple[float, float, float, float],
+    ) -> None:
         self.size = size
-        to_centres = _shift(-0.5, -0.5) @ to_array  # OpenCV counts from pixel centres
-        self.map = None if points is None else project(to_centres, points)
-        self.matrix = None if inverse is None else to_centres @ inverse @ _shift(0.5, 0.5)
+        x, y, left, top = place
+        self.map = self.matrix = None
+        # OpenCV counts from pixel centres: half a pixel less here, half a pixel more there.
+        if points is not None:
+            self.map = project(np.array([[x, 0, -x * left - 0.5], [0, y, -y * top - 0.5], [0.0, 0.0, 1.0]]), points)
+        elif inverse is not None and is_affine(inverse):
+            (a, b, c), (d, e, f) = inverse[:2].tolist()
+            c, f = c + (a + b) / 2 - left, f + (d + e) / 2 - top
+            self.matrix = np.array([[x * a, x * b, x * c - 0.5], [y * d, y * e, y * f - 0.5], [0.0, 0.0, 1.0]])
+        elif inverse is not None:
+            to_array = np.array([[x, 0, -x * left - 0.5], [0, y, -y * top - 0.5], [0.0, 0.0, 1.0]])
+            self.matrix = to_array @ inverse @ _shift(0.5, 0.5)
 
     def at(self, array: np.ndarray, *, mirrored: bool) -> np.ndarray:
         """What is seen of `array` `(height, width, channels)`, by linear interpolation.
@@ -140,12 +168,16 @@ class _Look:
         parts = []
         for k in range(0, array.shape[2], 4):  # OpenCV's borders know four channels at a time
             part = array[..., k : k + 4]
+            three = part.shape[2] == 3
+            if three:  # a fourth channel, idle: OpenCV moves four in half the time of three, to the same bits
+                part = cv2.cvtColor(part, cv2.COLOR_BGR2BGRA)
             if mirrored:
-                parts.append(self._at(np.ascontiguousarray(part), 0, cv2.BORDER_REFLECT, cv2.INTER_LINEAR, 0))
-                continue
-            # A frame of one repeated pixel, nothing behind it: 0.6 of the time of OpenCV's repeating border.
-            framed = cv2.copyMakeBorder(part, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-            parts.append(self._at(framed, 1, cv2.BORDER_CONSTANT, cv2.INTER_LINEAR, 0))
+                seen = self._at(np.ascontiguousarray(part), 0, cv2.BORDER_REFLECT, cv2.INTER_LINEAR, 0)
+            else:
+                # A frame of one repeated pixel, nothing behind it: 0.6 of the time of OpenCV's repeating border.
+                framed = cv2.copyMakeBorder(part, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+                seen = self._at(framed, 1, cv2.BORDER_CONSTANT, cv2.INTER_LINEAR, 0)
+            parts.append(cv2.cvtColor(seen, cv2.COLOR_BGRA2BGR) if three else seen)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def at_nearest(self, mask: np.ndarray, outside: int) -> np.ndarray:
@@ -165,8 +197,11 @@ class _Look:
             where = self.map + np.float32(frame) if frame else self.map
             seen = cv2.remap(part, where, None, flag, **how)  # type: ignore[call-overload]  # one map of (x, y) is all
         else:
-            matrix = _shift(frame, frame) @ np.asarray(self.matrix)
-            warp, matrix = (cv2.warpAffine, matrix[:2]) if is_affine(matrix) else (cv2.warpPerspective, matrix)
+            matrix = np.asarray(self.matrix)
+            if is_affine(matrix):
+                warp, matrix = cv2.warpAffine, np.add(matrix[:2], (0.0, 0.0, frame))
+            else:
+                warp, matrix = cv2.warpPerspective, _shift(frame, frame) @ matrix
             seen = warp(part, matrix, (width, height), flags=flag | cv2.WARP_INVERSE_MAP, **how)
         return seen.reshape(height, width, -1)
 
@@ -204,9 +239,25 @@ def _fill_values(image: np.ndarray, fill: Fill) -> np.ndarray:
     return np.asarray(np.clip(fill, 0, 255) if image.dtype == np.uint8 else fill, image.dtype)
 
 
-def _corners(size: Size) -> np.ndarray:
+Edges = tuple[float, float, float, float]
+
+
+def _edges(inverse: np.ndarray, size: Size) -> Edges:
+    """Left, top, right and bottom of what a canvas of `size` sees through a homography, in the source."""
     height, width = size
-    return np.array([[0.0, 0], [width, 0], [0, height], [width, height]])
+    if not is_affine(inverse):
+        return _edges_of(project(inverse, np.array([[0.0, 0], [width, 0], [0, height], [width, height]])))
+    (a, b, x), (c, d, y) = inverse[:2].tolist()
+    across, down = (x, x + a * width, x + b * height, x + a * width + b * height), (
+        y, y + c * width, y + d * height, y + c * width + d * height,
+    )  # fmt: skip
+    return min(across), min(down), max(across), max(down)
+
+
+def _edges_of(points: np.ndarray) -> Edges:
+    flat = points.reshape(-1, 2)
+    (left, top), (right, bottom) = (cv2.reduce(flat, 0, how)[0] for how in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
+    return float(left), float(top), float(right), float(bottom)
 
 
 def _scale(where: CoordinateMap) -> tuple[float, float]:
@@ -221,10 +272,9 @@ def _scale(where: CoordinateMap) -> tuple[float, float]:
     return float(across), float(down)
 
 
-def _looked_at(points: np.ndarray, source: Size, margin: int, whole: bool) -> tuple[Box, bool]:
-    """The part of the source that `points` lie in, with a margin, and whether they all lie in the source."""
-    flat = points.reshape(-1, 2)
-    (left, top), (right, bottom) = (cv2.reduce(flat, 0, how)[0] for how in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
+def _looked_at(edges: Edges, source: Size, margin: int, whole: bool) -> tuple[Box, bool]:
+    """The part of the source within `edges`, with a margin, and whether they lie in the source."""
+    left, top, right, bottom = edges
     height, width = source
     inside = bool(left >= 0 and top >= 0 and right <= width and bottom <= height)
     if whole and not inside:
@@ -238,18 +288,16 @@ def _cut(low: float, high: float, length: int, margin: int) -> slice:
     return slice(start, max(min(math.ceil(high) + margin, length), start + 1))
 
 
-def _shrink(region: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Region averaged down to about the output's resolution, and the homography from it to that; or as it is."""
+def _shrink(region: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, tuple[float, float]]:
+    """Region averaged down to about the output's resolution, and by how much in x and y; or as it is."""
     height, width = region.shape[:2]
     new_width, new_height = (
         max(1, round(length * factor)) if factor < _AREA_BELOW else length
         for length, factor in zip((width, height), scale, strict=True)
     )
     if (new_height, new_width) == (height, width):
-        return region, np.eye(3)
-    return resize(region, (new_height, new_width), cv2.INTER_AREA), np.diag(
-        [new_width / width, new_height / height, 1.0]
-    )
+        return region, (1.0, 1.0)
+    return resize(region, (new_height, new_width), cv2.INTER_AREA), (new_width / width, new_height / height)
 
 
 def resize(image: np.ndarray, size: Size, interpolation: int) -> np.ndarray:
