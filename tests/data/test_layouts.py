@@ -18,7 +18,7 @@ from tests.references import polygons
 import segnosis as sg
 from segnosis.core import discovery
 from segnosis.core.errors import DataError
-from segnosis.data.readers import coco, crc32c, protobuf, tiff_pages
+from segnosis.data.readers import coco, crc32c, protobuf, tiff_pages, voc
 from segnosis.data.readers.base import Folder, example_image, example_mask
 from segnosis.data.readers.masks_drawn import polygon
 
@@ -207,6 +207,16 @@ def test_cityscapes_of_ones_own_keeps_its_classes(tmp_path: Path) -> None:
         write(tmp_path / f"leftImg8bit/train/town/town_0_{i}_leftImg8bit.png", example_image(i))
         write(tmp_path / f"gtFine/train/town/town_0_{i}_gtFine_labelIds.png", example_mask(i, 3))
     assert sg.data.open(tmp_path).spec.class_names == ("background", "class 1", "class 2")
+
+
+def test_voc_of_ones_own_keeps_its_classes(tmp_path: Path) -> None:
+    voc.example(tmp_path)
+    assert sg.data.open(tmp_path).spec.num_classes == 21
+    (tmp_path / "classes.txt").write_text("0 sky\n5 road\n10 car\n15 person\n")
+    spec = sg.data.open(tmp_path).spec
+    assert spec.class_names == ("sky", "road", "car", "person") and spec.ignore_class == 255
+    (tmp_path / "classes.txt").write_text("sky\nroad\n")  # values 10 and 15 are no classes of such a list
+    assert sg.data.open(tmp_path).spec.num_classes == 21
 
 
 def test_coco_is_not_seen_in_other_json(tmp_path: Path) -> None:

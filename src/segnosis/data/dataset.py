@@ -261,11 +261,11 @@ class Dataset(Sequence[Sample]):
             known: LabelScheme | None = reader.known_values(frozenset(common))
             if known is not None:
                 return known
-        if told is None and not colour and hasattr(reader, "known_names"):
+        listed = sidecar.names(Folder(source.root, {}), source.index.files)
+        # A list of classes beside the data knows better than the layout what the masks mean, if it names them all.
+        if told is None and not colour and not common <= listed.keys() and hasattr(reader, "known_names"):
             told = reader.known_names(frozenset(common)) or None
-        names_by_value = (
-            None if told else self._known_colours(colour) or sidecar.names(Folder(source.root, {}), source.index.files)
-        )
+        names_by_value = None if told else self._known_colours(colour) or listed
         return labels.infer(
             census,
             class_names=told,

@@ -1,6 +1,7 @@
 """The PASCAL VOC devkit: `JPEGImages/`, `SegmentationClass/` and the split lists in `ImageSets/Segmentation/`.
 
-Masks are palette files whose indices are the classes; 255, the white border around every object, is no class.
+Masks are palette files whose indices are the classes; 255, the white border around every object, is no class. The
+classes are VOC's 21, unless a `classes.txt` beside `JPEGImages/` names your own, one a line, background first.
 """
 
 from __future__ import annotations
