@@ -14,7 +14,7 @@ from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.check import all_checks
-from segnosis.doctor.checks.data import image_mask_pair_mismatch
+from segnosis.doctor.checks.data import image_mask_pair_mismatch, mask_geometry_mismatch
 from segnosis.doctor.evidence import label_census, pair_agreement
 from segnosis.doctor.evidence._mask_look import look
 from segnosis.doctor.evidence.pair_files import stem
@@ -329,3 +329,15 @@ def test_arrays_are_compared_by_their_rows() -> None:
     )
     found = findings(case)["DAT001"]
     assert found.certain and found.where[0].startswith("sample ")
+
+
+@pytest.mark.parametrize(("surprise", "level"), [(2.4, None), (4.0, "suspected"), (9.0, "proven")])
+def test_a_moved_mask_must_fit_its_own_image_better_than_others(surprise: float, level: str | None) -> None:
+    moved = pair_agreement.Misplaced("a", "transposed", own=0.1, gain=0.9, surprise=surprise)
+    seen = pair_agreement.PairAgreement(48, 48, 0.9, 0.0, unit=1.0, spread=0.2, capable=True, misplaced=(moved,))
+    assert getattr(mask_geometry_mismatch.check(pair_agreement=seen), "level", None) == level
+
+
+def test_masks_of_the_middle_are_compared_with_the_middle() -> None:
+    images, masks = scenes(32, seed=5)
+    assert not findings(Case(batches=batches(images, masks[:, 8:-8, 8:-8]), num_classes=2))

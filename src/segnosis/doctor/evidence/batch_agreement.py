@@ -19,11 +19,37 @@ PRICE = "data"
 def measure(
     batches: Sequence[Batch], heads: Sequence[Any] | None = None, fit_arguments: Mapping[str, Any] | None = None
 ) -> pair_agreement.PairAgreement:
-    """Compare the masks of the batches with their images; of arrays the first rows, where neighbours are together."""
+    """Compare the masks of the batches with their images; of arrays the first rows, where neighbours are together.
+
+    Masks smaller than their images may be scaled down or a middle cut out: what fits better counts.
+    """
+    pairs = list(_first_rows(fit_arguments or {}) or pairs_of(batches, heads))
+    found = [_compared(pairs)]
+    if any(_is_smaller(pair) for pair in pairs):  # masks of a middle that is left when borders are cut off
+        found.append(_compared([_middle(pair) for pair in pairs]))
+    return max(found, key=lambda agreement: agreement.own)
+
+
+def _compared(pairs: Iterable[Pair]) -> pair_agreement.PairAgreement:
     scan = pair_agreement.Scan()
-    for pair in _first_rows(fit_arguments or {}) or pairs_of(batches, heads):
+    for pair in pairs:
         scan.add(pair)
     return scan.result()
+
+
+def _is_smaller(pair: Pair) -> bool:
+    if pair.image is None or pair.mask is None:
+        return False
+    sizes = list(zip(pair.image.shape[:2], pair.mask.shape[:2], strict=True))
+    return all(mask <= image for image, mask in sizes) and any(mask < image for image, mask in sizes)
+
+
+def _middle(pair: Pair) -> Pair:
+    if not _is_smaller(pair) or pair.image is None or pair.mask is None:
+        return pair
+    starts = [(image - mask) // 2 for image, mask in zip(pair.image.shape[:2], pair.mask.shape[:2], strict=True)]
+    rows, columns = (slice(start, start + size) for start, size in zip(starts, pair.mask.shape[:2], strict=True))
+    return replace(pair, image=pair.image[rows, columns])
 
 
 def _first_rows(arguments: Mapping[str, Any]) -> Iterable[Pair]:
