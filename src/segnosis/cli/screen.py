@@ -49,7 +49,7 @@ class Screen(Listener):
 
     def forecast(self, seconds: float, text: str) -> None:
         """How long it will take."""
-        self._line(f"forecast: {text}; all done in {_duration(seconds)} at the latest")
+        self._line(f"forecast: {text}; all done in about {_duration(seconds)}")
 
     def batch(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
         """The live line within an epoch."""

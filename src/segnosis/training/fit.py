@@ -138,7 +138,8 @@ def fit(
         training = measured.seconds(plan, _steps(plan, train))
         forecast = Forecast(time.monotonic() - started + share * training + after, measured.memory)
         text = pace.says(plan, measured, _steps(plan, train))
-        listener.forecast(forecast.seconds, f"{text}; {forecast.memory / 2**30:.1f} GiB of main memory")
+        left = forecast.seconds - (time.monotonic() - started)
+        listener.forecast(left, f"{text}; {forecast.memory / 2**30:.1f} GiB of main memory")
     feed = feed_for(plan, train, training=True)
     feed.samples, feed.tell = decoded or feed.samples, listener.say
     steps = len(feed)
@@ -161,51 +162,55 @@ def fit(
     )
     recorder.stopped = stored.facts["stopped"] if stored else ""
     present: stages.Stage | None = None
-    with interruption.orderly(), closing(feed):
-        while done < recorder.plan.epochs and not recorder.stopped:
-            plan = recorder.plan
-            stage = stages.at(plan, done)
-            if present is None or present.frozen != stage.frozen:
-                left = steps * (plan.epochs - done) - step
-                if ready is not None and ready.frozen == stage.frozen:
-                    says = stages.begin(stage, network)
-                    end_in(model.optimizer, left, progress=recorder.progress)
-                else:
-                    says = compile_for(stage, steps=left, progress=recorder.progress)
-                ready, present = None, stage
-                if plan.frozen:
-                    listener.say(f"epochs {done + 1} to {stage.last}: {says}")
-                if stored is not None:
-                    # At the very beginning of a stage its optimizer is a new one.
-                    begins = done == stage.first and not step
-                    checkpoint.restore(stored, model, None if begins else model.optimizer)
-                    recorder.within, stored = stored if step else None, None
-            feed.set_epoch(done)
-            try:
-                # One epoch a call: which batches come next depends on nothing but the seed, the epoch and the step.
-                model.fit(
-                    Rest(feed, step) if step else feed,
-                    initial_epoch=done,
-                    epochs=done + 1,
-                    callbacks=[recorder],
-                    verbose=0,
-                    shuffle=False,
-                )
-            except Exception:
-                if feed.failure is not None:  # a backend wraps it in words of its own
-                    raise feed.failure from None
-                raise
-            done, step = done + 1, 0
-    if interruption.asked():
-        raise KeyboardInterrupt
-    plan = recorder.plan
-    best = checkpoint.load(folder.checkpoint, "best", last=recorder.best_epoch, say=listener.say)
-    if best is not None:
-        checkpoint.restore(best, model)
-        if plan.recompute_statistics:
-            listener.step("recomputing BatchNormalization statistics")
-            feed.set_epoch(plan.epochs)
-            _recompute_statistics(model, feed, recorder, listener)
+    with closing(feed):
+        with interruption.orderly():
+            while done < recorder.plan.epochs and not recorder.stopped:
+                plan = recorder.plan
+                stage = stages.at(plan, done)
+                if present is None or present.frozen != stage.frozen:
+                    left = steps * (plan.epochs - done) - step
+                    if ready is not None and ready.frozen == stage.frozen:
+                        says = stages.begin(stage, network)
+                        end_in(model.optimizer, left, progress=recorder.progress)
+                    else:
+                        says = compile_for(stage, steps=left, progress=recorder.progress)
+                    ready, present = None, stage
+                    if plan.frozen:
+                        listener.say(f"epochs {done + 1} to {stage.last}: {says}")
+                    if stored is not None:
+                        # At the very beginning of a stage its optimizer is a new one.
+                        begins = done == stage.first and not step
+                        checkpoint.restore(stored, model, None if begins else model.optimizer)
+                        recorder.within, stored = stored if step else None, None
+                feed.set_epoch(done)
+                try:
+                    # One epoch a call: which batches come next depends on nothing but the seed, the epoch and the step.
+                    model.fit(
+                        Rest(feed, step) if step else feed,
+                        initial_epoch=done,
+                        epochs=done + 1,
+                        callbacks=[recorder],
+                        verbose=0,
+                        shuffle=False,
+                    )
+                except Exception:
+                    if feed.failure is not None:  # a backend wraps it in words of its own
+                        raise feed.failure from None
+                    raise
+                done, step = done + 1, 0
+        if interruption.asked():
+            raise KeyboardInterrupt
+        plan = recorder.plan
+        best = checkpoint.load(folder.checkpoint, "best", last=recorder.best_epoch, say=listener.say)
+        if best is not None:
+            checkpoint.restore(best, model)
+            if plan.recompute_statistics:
+                listener.step("recomputing BatchNormalization statistics")
+                if present is None:  # resumed when all epochs were done
+                    compile_for(stages.stages(plan)[-1], steps=1, progress=1.0)
+                recorder.set_model(model)
+                feed.set_epoch(plan.epochs)
+                _recompute_statistics(model, feed, recorder, listener)
     *depths, deepest = _every_depth(network)
     unreadable = {**held_out.skipped, **feed.skipped}
     return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped, forecast, unreadable)

@@ -31,6 +31,8 @@ _MOST_EPOCHS, _FEW_EPOCHS = 20, 8
 """A budget is cut into so many epochs: each is validated, saved, and a chance to correct the pace."""
 _BESIDE = 0.1
 """Share of the time that validating and saving may take before epochs become fewer."""
+_CUT = 0.1
+"""Share of the last epoch, at the smallest steps, that the clock may cut off before a whole epoch is taken off."""
 _FASTER = 1.1
 """A training is made longer if that many times the epochs fit; before its middle, later there is little to win."""
 
@@ -156,7 +158,7 @@ def corrected(plan: Plan, *, done: int, epoch_seconds: float, seconds: float, ma
         may_grow: Whether there may be more epochs than planned.
     """
     left = plan.epochs - done
-    fit = max(1, int(seconds / epoch_seconds))
+    fit = max(1, int(seconds / epoch_seconds + _CUT))
     grows = may_grow and done < plan.epochs / 2 and _MARGIN * fit >= _FASTER * left
     if left < 1 or not (fit < left or grows):
         return None

@@ -101,6 +101,7 @@ class Recorder(keras.callbacks.Callback):
         self.stopped = ""
         self._batch = self._batches = 0
         self._started = self._ended = 0.0
+        self._steps: list[float] = []
         self._pace: list[float] = []
 
     @property
@@ -115,7 +116,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the epoch's clock, or go on within it."""
-        self._started, self._batch = time.monotonic(), 0
+        self._started, self._batch, self._steps = time.monotonic(), 0, []
         if self.within is not None:
             checkpoint.restore_within(self.within, self.model)
             self._batch, self.within = self.within.step, None
@@ -124,6 +125,7 @@ class Recorder(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Tell the listener; stop when time is up; save and leave when asked to."""
         self._batch += 1
+        self._steps.append(time.monotonic())
         loss = float((logs or {})["loss"])
         self.listener.batch(self._epoch() + 1, self.plan.epochs, self._batch, self._batches, loss)
         if self.deadline is not None and time.monotonic() > self.deadline and not self.stopped:
@@ -167,7 +169,7 @@ class Recorder(keras.callbacks.Callback):
         patience = self.plan.patience
         if patience is not None and epoch + 1 - self.best_epoch >= patience and not self.stopped:
             self.stopped = f"no better validation score for {patience} epochs"
-        self._keep_time()
+        self._keep_time(training_seconds)
         # The checkpoint is the last to be written: what it promises is already on disk.
         write_text(self.folder.history, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.lines))
         self._save("last", epoch + 1)
@@ -175,15 +177,14 @@ class Recorder(keras.callbacks.Callback):
         if self.stop():
             raise KeyboardInterrupt
 
-    def _keep_time(self) -> None:
+    def _keep_time(self, training_seconds: float) -> None:
         """Where the epochs left no longer fit into the time left, make them fewer, and let the rate fall accordingly.
 
         The checkpoint of this epoch holds the new number and the new pace, so that a resumed run goes the same way.
         """
         now = time.monotonic()
         began, self._ended = self._ended or self._started, now
-        # The first epoch of this process compiles; from then on what lies between two ends is what an epoch takes.
-        self._pace = [*self._pace, now - (self._started if not self._pace else began)][-_RECENT:]
+        self._pace = [*self._pace, now - began - self._compiling(training_seconds)][-_RECENT:]
         if self.deadline is None or self.stopped:
             return
         plan = corrected(
@@ -200,6 +201,14 @@ class Recorder(keras.callbacks.Callback):
             self.plan = plan
             end_in(self.model.optimizer, (plan.epochs - self._epoch()) * self._batches)
             plan.save(self.folder.plan)
+
+    def _compiling(self, training_seconds: float) -> float:
+        """Seconds by which the first step was slower than the others: it compiles, and the next epoch will not."""
+        if len(self._steps) < 2:
+            return 0.0
+        first, *others = self._steps
+        usual = (training_seconds - (first - self._started)) / len(others)
+        return max(first - self._started - usual, 0.0)
 
     def _save(self, name: str, epoch: int, *, step: int = 0) -> None:
         facts = {

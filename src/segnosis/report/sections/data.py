@@ -15,12 +15,12 @@ def section(run: StoredRun) -> dict[str, Any] | None:
     return {
         "saw": run.fingerprint["spec"]["saw"],
         "classes": run.fingerprint["classes"],
-        "facts": _facts(run.fingerprint),
+        "facts": _facts(run.fingerprint, run.scores.get("left_out", {})),
         "sheet": [row for row in sheet if row["picture"]],
     }
 
 
-def _facts(fingerprint: dict[str, Any]) -> list[tuple[str, Any]]:
+def _facts(fingerprint: dict[str, Any], left_out: dict[str, str]) -> list[tuple[str, Any]]:
     """What the data measures, in words."""
     height, width = fingerprint["height"], fingerprint["width"]
     spec = fingerprint["spec"]
@@ -39,4 +39,6 @@ def _facts(fingerprint: dict[str, Any]) -> list[tuple[str, Any]]:
         facts.append(("Pixel size, mm", f"{low:.3g} to {high:.3g}, median {middle:.3g}"))
     if fingerprint["unreadable"]:
         facts.append(("Unreadable", ", ".join(fingerprint["unreadable"][:10])))
+    if left_out:
+        facts.append(("Left out of training, unreadable", f"{len(left_out)}: {', '.join(list(left_out)[:10])}"))
     return facts
