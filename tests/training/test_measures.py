@@ -64,13 +64,24 @@ def test_calibration_is_that_of_the_metric_and_of_a_loop() -> None:
         measure.add(sample)
         metric.update_state(np.where(sample.truth < 0, 255, sample.truth)[None], sample.probabilities[None])
         for truth, prob in zip(sample.truth.ravel(), sample.probabilities.reshape(-1, 3), strict=True):
-            if truth > 0 or (truth == 0 and prob.argmax() > 0):
+            if truth >= 0 and prob.argmax() > 0:
                 at = min(BINS - 1, max(0, int(np.ceil(prob.max() * BINS)) - 1))
                 sums[at] += 1, truth == prob.argmax(), prob.max()
     said = measure.result() or {}
     assert said["error"] == pytest.approx(float(metric.result()), abs=1e-5)
     assert said["foreground_error"] == pytest.approx(np.abs(sums[:, 1] - sums[:, 2]).sum() / sums[:, 0].sum())
     assert sum(b["all"]["pixels"] for b in said["bins"]) == sum((s.truth >= 0).sum() for s in samples)
+
+
+def test_a_perfectly_calibrated_model_is_called_so_in_the_foreground_too() -> None:
+    rng = np.random.default_rng(0)
+    foreground = rng.random((400, 400)).astype(np.float32)
+    probabilities = np.stack([1 - foreground, foreground], axis=-1)
+    truth = (rng.random((400, 400)) < foreground).astype(np.int32)
+    measure = Calibration(("background", "cell"))
+    measure.add(Scored("a", "a", truth, probabilities.argmax(axis=-1).astype(np.int32), probabilities))
+    said = measure.result() or {}
+    assert said["error"] < 0.02 and said["foreground_error"] < 0.02
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -30,7 +30,9 @@ def test_other_orders_fewer_classes_and_capitals_are_matched_by_name() -> None:
 def test_names_nobody_gave_are_taken_in_their_order_and_told() -> None:
     relabel = Relabel.by_name(OURS, _spec("background", "class 3", "class 7"))
     assert relabel.ids == (0, 1, 2)
-    assert "class 3 is liver" in relabel.says
+    assert "class 3 is liver" in relabel.says and "--map" in relabel.says
+    exchanged = Relabel.by_name(OURS, _spec("background", "class 1", "class 2"), {"10": "tumour", "20": "liver"})
+    assert exchanged.ids == (0, 2, 1) and "--map" not in exchanged.says
     assert Relabel.by_name(OURS, _spec(*OURS)).says == ""
 
 

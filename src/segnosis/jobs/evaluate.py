@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from segnosis import data
+from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import DataError, RunError
-from segnosis.core.run_folder import write_json
+from segnosis.core.run_folder import read_json, write_json
 from segnosis.data.dataset import Dataset
 from segnosis.jobs.run import Run, opened
 from segnosis.training.listener import Listener
@@ -45,6 +46,7 @@ def evaluate(
     listener = listener or Listener()
     dataset = data.open(source) if source else own_samples(run, "test")
     relabel = Relabel.by_name(tuple(run.scores["per_class"]), dataset.spec, classes) if source else None
+    like = DatasetSpec.from_json(read_json(run.folder.fingerprint)["spec"]) if source else None
     if relabel is not None and relabel.says:
         listener.say(relabel.says)
     networks = run.depths() or [run.model()]
@@ -52,6 +54,7 @@ def evaluate(
         Predictor.planned(run.plan, networks[-1]),
         dataset,
         relabel=relabel,
+        like=like,
         progress=lambda done, total: listener.step("scoring whole images", done, total),
     )
     if len(networks) > 1:
@@ -61,6 +64,7 @@ def evaluate(
             dataset,
             deepest=scores,
             relabel=relabel,
+            like=like,
             progress=lambda done, total: listener.step("scoring every depth", done, total),
         )
     return scores

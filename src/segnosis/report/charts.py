@@ -95,7 +95,12 @@ def _drawing(title: str, height: float) -> Iterator[tuple[Any, Callable[..., Mar
     import matplotlib
 
     # A dollar sign in a class name is a dollar sign, not mathematics.
-    settings = {"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 11, "text.parse_math": False}
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": title,
+        "font.size": 11,
+        "text.parse_math": False,
+    }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # It is the browser that draws the letters: whether matplotlib's own font has them, too, does not matter.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")

@@ -42,7 +42,7 @@ def details(scores: Mapping[str, Any]) -> str:
         >>> print(details({"resampled": "patient", "intervals": {"groups": 6, "resamples": 2000},
         ...                "calibration": {"error": 0.02, "foreground_error": 0.11}}))
         [low, high]: 95 % of 2000 data sets drawn from the 6 groups (patient) score within
-        calibration error: 0.020 by pixel, 0.110 in the foreground
+        calibration error: 0.020 by pixel, 0.110 where it predicts foreground
     """
     lines = []
     if sure := scores.get("intervals"):
@@ -65,7 +65,7 @@ def details(scores: Mapping[str, Any]) -> str:
         )
     if measured := scores.get("calibration"):
         whole, front = (_number(measured[name]).strip() for name in ("error", "foreground_error"))
-        lines.append(f"calibration error: {whole} by pixel, {front} in the foreground")
+        lines.append(f"calibration error: {whole} by pixel, {front} where it predicts foreground")
     if doubts := scores.get("doubts"):
         lines.append(f"masks the model contradicts, sure of itself: {len(doubts['listed'])} listed, to be looked at")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.training.evaluate import evaluate
 from segnosis.training.plan import Plan
 from segnosis.training.predict import Predictor
@@ -29,6 +30,7 @@ def table(
     *,
     deepest: dict[str, Any] | None = None,
     relabel: Relabel | None = None,
+    like: DatasetSpec | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Accuracy, latency and size of the network of every depth.
@@ -38,7 +40,7 @@ def table(
         plan: How they are applied to whole images.
         dataset: Samples with masks.
         deepest: Scores of the last network on `dataset`, where they are known already.
-        relabel: How the masks' classes become the networks'.
+        relabel, like: As `evaluate` takes them.
         progress: Called with (done, total), over the samples of all depths.
 
     Returns:
@@ -52,7 +54,9 @@ def table(
         scores = deepest
         if index < to_score:
             done = None if progress is None else _shifted(progress, index, to_score)
-            scores = evaluate(Predictor.planned(plan, model), dataset, relabel=relabel, measures=(), progress=done)
+            scores = evaluate(
+                Predictor.planned(plan, model), dataset, relabel=relabel, like=like, measures=(), progress=done
+            )
         rows.append(
             {
                 "depth": index + 1,

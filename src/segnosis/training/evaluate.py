@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import DataError
+from segnosis.data.dataset import harmonise
 from segnosis.training.intervals import intervals
 from segnosis.training.measures.base import Scored
 from segnosis.training.measures.base import measures as new_measures
@@ -30,6 +33,7 @@ def evaluate(
     dataset: Dataset,
     *,
     relabel: Relabel | None = None,
+    like: DatasetSpec | None = None,
     measures: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -39,6 +43,7 @@ def evaluate(
         predictor: What predicts.
         dataset: Samples with masks.
         relabel: How the masks' classes become the predictor's, where theirs are others or in another order.
+        like: What the predictor was trained on, where that is other data: images are given its channels and type.
         measures: Which of `segnosis.training.measures` to take as well; all when left out.
         progress: Called with (done, total).
 
@@ -65,7 +70,8 @@ def evaluate(
         if sample.mask is None:
             continue
         truth = relabel.truth(sample.mask)
-        probabilities = predictor.probabilities(sample.image)
+        image = sample.image if like is None else harmonise(sample.image, like.channels, like.dtype, Path(sample.id))
+        probabilities = predictor.probabilities(image)
         guess = probabilities.argmax(axis=-1).astype(np.int32)
         matrix = confusion(truth, guess, len(names), None)
         total += matrix

@@ -27,12 +27,14 @@ class Relabel:
         theirs: Name per class id of the data set.
         ids: Id of the run per id of the data set, −1 for what does not count.
         ignore_class: Id in the data set's masks that is no class.
+        by_order: Whether no name told which class is which, and their order was taken for it.
     """
 
     class_names: tuple[str, ...]
     theirs: tuple[str, ...]
     ids: tuple[int, ...]
     ignore_class: int | None = None
+    by_order: bool = False
 
     @classmethod
     def same(cls, spec: DatasetSpec) -> Relabel:
@@ -71,8 +73,8 @@ class Relabel:
                     cure=did_you_mean(ours, [*class_names, IGNORE_WORD]),
                 )
             chosen[_class_of(theirs, spec)] = given.get(ours.lower(), _NONE)
-        unnamed = all(_GUESSED.fullmatch(name) for name in spec.class_names)
-        if unnamed and spec.num_classes == len(class_names):
+        by_order = spec.num_classes == len(class_names) and all(_GUESSED.fullmatch(name) for name in spec.class_names)
+        if by_order:
             ids = [chosen.get(k, k) for k in range(spec.num_classes)]
         else:
             ids = [chosen.get(k, given.get(name.lower(), len(given))) for k, name in enumerate(spec.class_names)]
@@ -84,20 +86,23 @@ class Relabel:
                 cure=f'Say which it is, `--map "{class_names[-1]}={strange[0]}"`, or leave it out, '
                 f'`--map "{IGNORE_WORD}={strange[0]}"`.',
             )
-        return cls(tuple(class_names), spec.class_names, tuple(ids), spec.ignore_class)
+        guess = by_order and len(class_names) > 2 and len(chosen) < len(class_names) - 1
+        return cls(tuple(class_names), spec.class_names, tuple(ids), spec.ignore_class, guess)
 
     @property
     def says(self) -> str:
         """Which class became which, where one did not keep its name and place; else nothing.
 
         Example:
-            >>> Relabel(("background", "cell"), ("background", "nucleus"), (0, 1)).says
-            'the masks\' background is background, nucleus is cell'
+            >>> print(Relabel(("background", "cell"), ("background", "nucleus"), (0, 1)).says)
+            the masks' background is background, nucleus is cell
         """
         own = [self.class_names[k] if k >= 0 else "ignored" for k in self.ids]
-        if own == list(self.theirs) and self.ids == tuple(range(len(self.ids))):
+        if own == list(self.theirs) and self.ids == tuple(range(len(self.ids))) and not self.by_order:
             return ""
-        return "the masks' " + ", ".join(f"{name} is {ours}" for name, ours in zip(self.theirs, own, strict=True))
+        pairs = ", ".join(f"{name} is {ours}" for name, ours in zip(self.theirs, own, strict=True))
+        doubt = " – by their order, for no file names them; `--map` says otherwise" if self.by_order else ""
+        return f"the masks' {pairs}{doubt}"
 
     def truth(self, mask: np.ndarray) -> np.ndarray:
         """`(height, width)` int32 class ids of the run; −1 where a pixel does not count."""

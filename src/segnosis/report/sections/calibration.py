@@ -23,6 +23,6 @@ def section(run: StoredRun) -> dict[str, Any] | None:
             for entry in found["bins"]
             if entry[kind]["pixels"] >= _FEW
         ]
-        for label, kind in (("all pixels", "all"), ("foreground", "foreground"))
+        for label, kind in (("all pixels", "all"), ("predicted foreground", "foreground"))
     }
     return {"found": found, "chart": charts.reliability("Reliability", points), "few": _FEW}

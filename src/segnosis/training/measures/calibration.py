@@ -13,11 +13,12 @@ BINS = 15
 
 
 class Calibration:
-    """Expected calibration error by pixel, over all pixels and over those true or predicted as any foreground class.
+    """Expected calibration error by pixel, over all pixels and over those predicted as any class but the background.
 
     `Σ_b n_b / n · |accuracy_b − confidence_b|` over bins of equal width of the largest probability, as
     `segnosis.metrics.ExpectedCalibrationError` has it. The background is easy and much of an image, so that it hides
-    what the foreground is worth; hence the second figure.
+    what the foreground is worth; hence the second figure. It is told by the prediction alone: choosing pixels by their
+    truth would make a perfectly calibrated model look too sure.
 
     Reference:
         Guo et al., On calibration of modern neural networks, ICML 2017.
@@ -33,7 +34,7 @@ class Calibration:
         truth, guess = sample.truth[known], sample.guess[known]
         right = truth == guess
         at = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        for row, kept in enumerate((np.ones(len(truth), bool), (truth > 0) | (guess > 0))):
+        for row, kept in enumerate((np.ones(len(truth), bool), guess > 0)):
             for column, weight in enumerate((None, right[kept], confidence[kept])):
                 self._sums[row, :, column] += np.bincount(at[kept], weight, minlength=BINS)
 
