@@ -35,3 +35,9 @@ def test_crops_are_listed() -> None:
     case = Case(batches=[train], validation_batches=[validation], pairs=pairs_from_arrays(large.x, large.y))
     found = verdict("EVA002", case)
     assert isinstance(found, Finding) and found.severity == "note" and "25%" in found.says
+
+
+def test_a_swinging_loss_that_rises_is_overfitting() -> None:
+    train = [0.85**epoch for epoch in range(24)]
+    validation = [0.3 + 0.85**e + 0.04 * max(0, e - 6) + 0.12 * (-1) ** e for e in range(24)]
+    assert isinstance(verdict("EVA001", Case(history={"loss": train, "val_loss": validation})), Finding)

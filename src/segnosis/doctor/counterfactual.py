@@ -185,7 +185,7 @@ def compare(
     for one in (case, mended):
         has_own_data = one.batches is not case.batches
         scores = _scores(one if has_own_data else case)
-        arm = _Arm(one, [few(batch) for batch in one.batches or ()])
+        arm = _Arm(one, [few(batch, case.model) for batch in one.batches or ()])
         with arm as trained, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NaN is an answer here
             try:
@@ -212,7 +212,7 @@ def compare(
 
 def _scores(case: Case) -> IndependentScores:
     """On data that is not trained on, where there is some; read as the user's loss reads its targets."""
-    held_out = [few(batch) for batch in (case.validation_batches or case.batches or ())[:4]]
+    held_out = [few(batch, case.model) for batch in (case.validation_batches or case.batches or ())[:4]]
     return IndependentScores(replace(case, budget="probe"), held_out)
 
 

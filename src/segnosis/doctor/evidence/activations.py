@@ -76,7 +76,7 @@ def measure(model: keras.Model, batches: Sequence[Batch]) -> Activations:
     found: dict[tuple[int, int], Passed] = {}
     images, finite = 0, True
     broken = tuple(v.path for v in model.variables if not np.isfinite(to_host(v).astype("float32")).all())
-    given = [few(batch) for batch in list(batches)[:MAX_BATCHES]]
+    given = [few(batch, model) for batch in list(batches)[:MAX_BATCHES]]
     with borrowed(model, given[0].x) as copy, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NaN is an answer here
         with _recorded(copy, found):

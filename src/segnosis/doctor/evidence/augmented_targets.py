@@ -1,21 +1,27 @@
-"""What augmentation leaves of the objects: masks and images of stored pairs before and after it."""
+"""What augmentation leaves of the objects: stored pairs before and after it, or training beside validation batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from segnosis.core.sample import Pair
+from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence.batch_split_statistics import ids_of
+from segnosis.doctor.evidence.drawn_again import DrawnAgain
+from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.random_state import random_state_kept
 
 PRICE = "data"
 
 _PAIRS = 48
+_FEWEST = 16
 
 
 @dataclass(frozen=True)
@@ -27,16 +33,37 @@ class AugmentedTargets:
         lost: Share of them without any foreground afterwards.
         area: Foreground share afterwards over the share before, mean over the pairs.
         clipped: Share of pixels at the ends of the image's range afterwards, beyond what there was before.
+        compared: `"pairs"`, the same before and after; or `"splits"`, training beside validation samples.
+        augmented: Whether samples were seen to come out changed; of pairs they do.
     """
 
     count: int
     lost: float
     area: float
     clipped: float
+    compared: Literal["pairs", "splits"] = "pairs"
+    augmented: bool = True
 
 
-def measure(augment: Callable[..., Any], pairs: Iterable[Pair]) -> AugmentedTargets:
-    """On up to 48 pairs, once each."""
+def measure(
+    augment: Callable[..., Any] | None = None,
+    pairs: Iterable[Pair] | None = None,
+    batches: Sequence[Batch] | None = None,
+    validation_batches: Sequence[Batch] | None = None,
+    drawn_again: DrawnAgain | None = None,
+    label_space: LabelSpace | None = None,
+) -> AugmentedTargets:
+    """On up to 48 pairs, once each; without the augmentation itself, on what both pipelines give."""
+    if augment is not None and pairs is not None:
+        return _of_pairs(augment, pairs)
+    if batches is None or validation_batches is None:
+        raise Unavailable("neither an augmentation with stored pairs nor validation batches were given")
+    if drawn_again is None or drawn_again.unchanged:
+        raise Unavailable("no augmentation is at work: training samples come as they are stored")
+    return _of_splits(batches, validation_batches, label_space, drawn_again.unchanged is False)
+
+
+def _of_pairs(augment: Callable[..., Any], pairs: Iterable[Pair]) -> AugmentedTargets:
     lost, areas, clipped = [], [], []
     with random_state_kept():
         np.random.seed(0)
@@ -54,6 +81,36 @@ def measure(augment: Callable[..., Any], pairs: Iterable[Pair]) -> AugmentedTarg
     if not areas:
         raise Unavailable("no stored mask has any foreground")
     return AugmentedTargets(len(areas), float(np.mean(lost)), float(np.mean(areas)), float(np.mean(clipped)))
+
+
+def _of_splits(
+    batches: Sequence[Batch], validation_batches: Sequence[Batch], space: LabelSpace | None, augmented: bool
+) -> AugmentedTargets:
+    ignore = list((space.ignore if space else frozenset()) | {-1.0, 255.0 if space and space.channels != 1 else -1.0})
+    shares, at_ends, ends, sizes = [], [], None, set()
+    for drawn in (batches, validation_batches):
+        kept = [pair for pair in pairs_of(drawn) if pair.image is not None and pair.mask is not None]
+        images = [np.asarray(pair.image) for pair in kept]
+        planes = [ids_of(np.asarray(pair.mask)) for pair in kept]
+        if len(kept) < _FEWEST:
+            raise Unavailable(f"{len(kept)} samples of a split are too few to compare them")
+        ends = ends or (min(image.min() for image in images), max(image.max() for image in images))
+        sizes.add(images[0].shape[:2])
+        shares.append(np.array([float(((plane > 0) & ~np.isin(plane, ignore)).mean()) for plane in planes]))
+        at_ends.append(float(np.mean([np.mean((image == ends[0]) | (image == ends[1])) for image in images])))
+    if len(sizes) > 1:
+        raise Unavailable("training and validation images differ in size")
+    here, there = ((share > 0).mean() for share in shares)
+    if not there:
+        raise Unavailable("no validation mask has any foreground")
+    return AugmentedTargets(
+        len(shares[0]),
+        lost=max(0.0, 1 - float(here / there)),
+        area=float(shares[0].mean() / shares[1].mean()),
+        clipped=max(0.0, at_ends[0] - at_ends[1]),
+        compared="splits",
+        augmented=augmented,
+    )
 
 
 def _at_ends(image: np.ndarray, original: np.ndarray) -> float:

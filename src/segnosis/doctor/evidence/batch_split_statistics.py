@@ -60,7 +60,7 @@ def measure(
         rows = []
         for pair in _once(pairs_of(drawn, split=split)):
             assert pair.image is not None and pair.mask is not None
-            plane = _ids(pair.mask)
+            plane = ids_of(pair.mask)
             kept = ~np.isin(plane, list(ignore))
             row = numbers(pair.image, np.where(kept, plane, 0))
             if row is not None:
@@ -96,7 +96,7 @@ def _once(pairs: Iterator[Pair]) -> Iterator[Pair]:
         yield pair
 
 
-def _ids(mask: np.ndarray) -> np.ndarray:
+def ids_of(mask: np.ndarray) -> np.ndarray:
     """Class ids, with rows of zeros of a one-hot mask as −1."""
     plane, _ = as_plane(mask)
     if plane.ndim == 2:

@@ -75,7 +75,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
     """Forward passes on a copy, nothing trained."""
     judged = [head for head in heads if head.loss is not None]
     full = int(np.shape(keras.tree.flatten(batches[0].x)[0])[0])
-    given = [few(batch) for batch in list(batches)[:_BATCHES]]
+    given = [few(batch, model) for batch in list(batches)[:_BATCHES]]
     if not judged:
         raise Unavailable("no loss was given")
     with borrowed(model, given[0].x) as copy, warnings.catch_warnings():

@@ -20,7 +20,10 @@ PRICE = "batch"
 
 MAX_BATCHES = 3
 STRETCH = 30.0
-MAX_PIXELS = 8 * 256 * 256  # of one batch, so that 512-pixel programs are judged in seconds too
+MAX_PIXELS = 4 * 256 * 256
+"""Of one batch and a model of up to `_ROOMY` weights, so that 512-pixel programs are judged in seconds too."""
+_MIN_PIXELS = 8 * 128 * 128
+_ROOMY = 4e6
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,15 @@ class Output:
         return "rectified" if self.low >= 0 and self.zeros > 0 else "logits"
 
 
-def few(batch: Batch) -> Batch:
-    """The batch, cut to as many samples as `MAX_PIXELS` allows, at least one."""
+def few(batch: Batch, model: keras.Model) -> Batch:
+    """The batch, cut to as many samples as time and memory allow: fewer for a larger model, at least one.
+
+    A convolution's work is its weights times its pixels, so their product is what is bounded; the clock is not asked.
+    """
     first = np.asarray(keras.tree.flatten(batch.x)[0])
     pixels = int(np.prod(first.shape[1:3])) or 1
-    keep = max(1, min(len(first), MAX_PIXELS // pixels))
+    most = max(_MIN_PIXELS, MAX_PIXELS * min(1.0, _ROOMY / max(1, model.count_params())))
+    keep = max(1, min(len(first), int(most) // pixels))
     if keep == len(first):
         return batch
     return Batch(*(_cut(part, keep) for part in (batch.x, batch.y, batch.sample_weight)))
@@ -76,7 +83,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Keras warns of here, a check says in full
         for batch in list(batches)[:MAX_BATCHES]:
-            x = keras.tree.map_structure(keras.ops.convert_to_tensor, few(batch).x)
+            x = keras.tree.map_structure(keras.ops.convert_to_tensor, few(batch, model).x)
             try:
                 outputs = keras.tree.flatten(model(x, training=False))
             except Exception as error:  # anything that anyone's model can raise; fit() raises the same
@@ -86,7 +93,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
         blind = [head for head in heads if not head.known]
         if blind and batches:
             for factor in (STRETCH, -STRETCH):
-                x = keras.tree.map_structure(lambda leaf, factor=factor: _times(leaf, factor), few(batches[0]).x)
+                x = keras.tree.map_structure(lambda leaf, factor=factor: _times(leaf, factor), few(batches[0], model).x)
                 outputs = keras.tree.flatten(model(x, training=False))
                 for head in blind:
                     seen = np.asarray(keras.ops.convert_to_numpy(outputs[head.index]), "float32")

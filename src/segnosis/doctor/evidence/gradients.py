@@ -77,7 +77,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
         warnings.simplefilter("ignore")  # NaN is an answer here
         for batch in list(batches)[:MAX_BATCHES]:
             try:
-                found.append(_one(model, judged, few(batch)))
+                found.append(_one(model, judged, few(batch, model)))
             except Exception as error:  # anything that anyone's model or loss can raise; fit() raises the same
                 raise Unavailable(f"a training step raises ({raised(error).error})") from error
             if time.perf_counter() - start > _PATIENCE:

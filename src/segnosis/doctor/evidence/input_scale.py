@@ -43,7 +43,7 @@ class InputScale:
 
 def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch]) -> InputScale:
     """For models with one image input."""
-    batch = few(batches[0])
+    batch = few(batches[0], model)
     if len(keras.tree.flatten(batch.x)) != 1:
         raise Unavailable("the model has several inputs")
     x = np.asarray(keras.tree.flatten(batch.x)[0], "float32")[:8]

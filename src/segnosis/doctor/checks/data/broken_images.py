@@ -26,6 +26,7 @@ from segnosis.doctor.evidence.image_statistics import ImageStatistics
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT004", "error"
+EXPLAINED_BY = ("PRE006",)
 
 
 def check(

@@ -3,6 +3,8 @@
 ## What it looks for
 Stored pairs with foreground, before and after augmentation: masks that lose all of it, and pixels clipped to black or
 white. Half of the masks lost is a suspicion; where 19 of 20 are lost, there is next to nothing left to learn from.
+Where neither the augmentation nor the stored pairs can be reached, as inside a pipeline, training samples are held
+against validation samples of the same size, unless training samples are seen to come as they are stored.
 
 ## Why the model does not learn
 A crop that mostly misses a small lesion turns a data set of lesions into one of background; ranges that clip a third
@@ -18,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from segnosis.doctor.case import Case, pairs_from_arrays
+from segnosis.doctor.case import Batch, Case, pairs_from_arrays
 from segnosis.doctor.evidence.augmented_targets import AugmentedTargets
+from segnosis.doctor.patients import squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "PRE006", "warning"
@@ -32,6 +35,7 @@ def check(
     max_clipped: float = 0.3,
     min_count: int = 8,
     sure_lost: float = 0.95,
+    sure_clipped: float = 0.6,
 ) -> Verdict:
     seen = augmented_targets
     if seen.count < min_count:
@@ -45,16 +49,26 @@ def check(
     if seen.lost <= max_lost and seen.clipped <= max_clipped:
         return Healthy(measured)
     lost = seen.lost > max_lost
+    beside = seen.compared == "splits"
+    says = (
+        f"After augmentation {seen.lost:.0%} of {seen.count} masks with foreground have none left."
+        if not beside
+        else f"Of {seen.count} training masks {seen.lost:.0%} fewer hold foreground than of the validation masks, "
+        "which are not augmented."
+    )
+    if not lost:
+        says = f"Augmentation clips {seen.clipped:.0%} of the pixels to the ends of their range" + (
+            "; validation images are not clipped." if beside else "."
+        )
+    sure = seen.lost >= sure_lost or (beside and seen.clipped >= sure_clipped)
     return Finding(
-        says=f"After augmentation {seen.lost:.0%} of {seen.count} masks with foreground have none left."
-        if lost
-        else f"Augmentation clips {seen.clipped:.0%} of the pixels to the ends of their range.",
+        says=says,
         measured=measured,
         fix="Smaller shifts and larger crops, or crops around a foreground pixel half of the time."
         if lost
         else "Smaller brightness and contrast ranges: `brightness_range=(0.9, 1.1)`.",
         where=("augmentation",),
-        level="proven" if seen.lost >= sure_lost else "suspected",
+        level="proven" if sure and seen.augmented else "suspected",
         severity="warning",
     )
 
@@ -78,5 +92,21 @@ def sick() -> Case:
     return _case(8)
 
 
+def sick_batches() -> Case:
+    return _beside(30.0)
+
+
 def healthy() -> Case:
     return _case(28)
+
+
+def healthy_batches() -> Case:
+    return _beside(1.1)
+
+
+def _beside(light: float) -> Case:
+    """Batches made up to `light` times brighter at random, and validation batches as they are."""
+    train = squares("binary", num_classes=2, count=4)
+    random = np.random.default_rng(0)
+    brighter = [Batch(np.clip(batch.x * random.uniform(0.9 * light, light), 0, 1), batch.y) for batch in train]
+    return Case(batches=brighter, validation_batches=train)
