@@ -84,13 +84,13 @@ def check(
         for ring in agreement.exchanges
         if ring.gain >= suspected_gain and ring.own <= most_own and ring.exchanged >= least_exchanged
     ]
-    other = agreement.reordered
-    if other is not None and (other.own > most_own_of_best or other.above_turned < above_turned):
-        other = None
+    reordered = agreement.reordered
+    if reordered is not None and (reordered.own > most_own_of_best or reordered.above_turned < above_turned):
+        reordered = None
     # The best of 256 images fits a mask by 3 spreads by chance; where a right pair has no more, any ring gains.
     stands_out = agreement.unit >= proven_spreads * agreement.spread
     proves = bool(rings) and rings[0].gain >= proven_gain and stands_out
-    if rings and not is_moved and (proves or other is None):
+    if rings and not is_moved and (proves or reordered is None):
         wrong = sum(len(ring.masks) for ring in rings)
         first = rings[0]
         return Finding(
@@ -105,18 +105,18 @@ def check(
             pictures=files_side_by_side("Each image with its mask and with the one that fits", _as_fits(first)),
             level="proven" if proves else "suspected",
         )
-    if other is not None and not is_moved:
-        image, paired, fits = other.examples[0]
+    if reordered is not None and not is_moved:
+        image, paired, fits = reordered.examples[0]
         return Finding(
-            says=f"{other.moved} of {agreement.compared} masks fit other images than their own: as they are paired "
-            f"they fit {_of(other.own)} as well as in another order, and that order fits {other.above_turned:.1f} "
-            f"times as well as chance: the image {image} fits the mask {fits}, not {paired}.",
+            says=f"{reordered.moved} of {agreement.compared} masks fit other images than their own: as they are paired "
+            f"they fit {_of(reordered.own)} as well as in another order, and that order "
+            f"fits {reordered.above_turned:.1f} times as well as chance: the image {image} fits the mask {fits}, not {paired}.",
             measured=measured,
             fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
-            where=tuple(example[1] for example in other.examples),
+            where=tuple(example[1] for example in reordered.examples),
             pictures=files_side_by_side(
                 "Each image with its mask and with the one that fits",
-                [{"image": i, "its mask": own, "fits better": best} for i, own, best in other.examples[:3]],
+                [{"image": i, "its mask": own, "fits better": best} for i, own, best in reordered.examples[:3]],
             ),
         )
     if agreement.compared >= fewest and agreement.above_shuffled < above_shuffled and not is_moved:
