@@ -110,7 +110,8 @@ def check(
         return Finding(
             says=f"{reordered.moved} of {agreement.compared} masks fit other images than their own: as they are paired "
             f"they fit {_of(reordered.own)} as well as in another order, and that order "
-            f"fits {reordered.above_turned:.1f} times as well as chance: the image {image} fits the mask {fits}, not {paired}.",
+            f"fits {reordered.above_turned:.1f} times as well as chance: the image {image} fits the mask {fits}, "
+            f"not {paired}.",
             measured=measured,
             fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
             where=tuple(example[1] for example in reordered.examples),
