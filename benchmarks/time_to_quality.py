@@ -33,13 +33,16 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of images and masks")
+    parser.add_argument("data", type=Path, nargs="?", help="folder of images and masks")
     parser.add_argument("--minutes", type=float, nargs="+", default=[3.0, 6.0], help="budgets, each a run of its own")
     parser.add_argument("--only", nargs="+", default=["segnosis", *CONTENDERS], help="contenders")
     parser.add_argument("--peers", type=Path, default=Path(sys.executable), help="Python that has the peers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
+    if arguments.data is None:
+        print("left out: it needs a folder, `python -m benchmarks.time_to_quality DATA`")
+        return
     from segnosis.core.run_folder import write_json
 
     results: dict[str, dict[str, Any]] = {}
