@@ -248,7 +248,7 @@ def units_dead_from_the_start(r: Recipe) -> None:
     def change(model: keras.Model) -> None:
         for layer in _layers(model):
             if isinstance(layer, layers.Conv2D) and layer.name != "head" and layer.bias is not None:
-                layer.bias.assign(ops.ones_like(layer.bias) * -20)
+                layer.bias.assign(np.full(layer.bias.shape, -20.0))
 
     r.change_model = change
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from segnosis.doctor.case import Batch
@@ -34,6 +35,7 @@ PRICE = "data"
 _MOST, _FEWEST, _OTHERS = 48, 12, 7
 _AS_GIVEN = "as given"
 _CLEAR = 8.0
+_ZOOMS = (0.6, 0.75, 1.3, 1.5, 1.75, 2.0)
 _STILL = 1  # cells that a search may stray without meaning it
 
 
@@ -63,7 +65,7 @@ class SampleMoves:
     Attributes:
         compared: Samples whose image has edges and whose mask has outlines.
         turns: Over mirror images and quarter turns.
-        shifts: Over these and shifts by up to an eighth; `None` where the turns alone are clear.
+        shifts: Over these, zooms, and shifts by up to an eighth; `None` where the turns alone are clear.
     """
 
     compared: int
@@ -73,23 +75,41 @@ class SampleMoves:
 
 def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> SampleMoves:
     """Raises `Unavailable` with fewer than a dozen comparable samples."""
-    fields, outlines = [], []
+    fields, outlines, planes = [], [], []
     for pair in pairs_of(batches, heads):
         if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
             continue
         plane = plane_of(pair.mask)
-        outline = mask_outline(plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype("float32"))
+        plane = plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype("float32")
+        outline = mask_outline(plane)
         field = image_field(pair.image) if outline is not None else None
         if field is not None and outline is not None:
             fields.append(field)
             outlines.append(outline)
+            planes.append(plane)
         if len(fields) == _MOST:
             break
     if len(fields) < _FEWEST:
         raise Unavailable(f"{len(fields)} samples show edges and outlines, {_FEWEST} are needed")
     turns = {_AS_GIVEN: outlines, **{name: [turned(outline, name) for outline in outlines] for name in DIHEDRAL}}
     by_turn = _by_turn(fields, turns)
-    return SampleMoves(len(fields), by_turn, None if by_turn.stands_out >= _CLEAR else _by_shift(fields, turns))
+    if by_turn.stands_out >= _CLEAR:
+        return SampleMoves(len(fields), by_turn)
+    zooms = {
+        f"zoomed by {factor:g}": [
+            mask_outline(_zoomed(plane, factor)) or outline for plane, outline in zip(planes, outlines, strict=True)
+        ]
+        for factor in _ZOOMS
+    }
+    return SampleMoves(len(fields), by_turn, _by_shift(fields, turns | zooms))
+
+
+def _zoomed(plane: np.ndarray, factor: float) -> np.ndarray:
+    """The mask, larger by a factor about its middle; outside is what its corner holds."""
+    height, width = plane.shape[:2]
+    matrix = np.array([[factor, 0, (1 - factor) * width / 2], [0, factor, (1 - factor) * height / 2]])
+    corner = float(plane[0, 0])
+    return cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=corner)
 
 
 def _by_turn(fields: list[Field], turns: dict[str, list[Outline]]) -> Search:
