@@ -144,7 +144,9 @@ def rounds(backend: str, times: int, root: Path, rng: random.Random) -> dict[str
                 break
             process = begin(plan, out, backend, resume=resume)
             left = life * (1 - sum(1 for _ in RunFolder(out).epochs()) / 5)
-            found = killed(process, out, after=rng.uniform(0.0, left), writing=rng.random() < 0.5)
+            # Nothing may be written any more at the very end: those that wait for a file are sent off earlier.
+            writing = rng.random() < 0.5
+            found = killed(process, out, after=rng.uniform(0.0, 0.7 * left if writing else left), writing=writing)
             if found is None:
                 break
             kills[found] += 1

@@ -174,7 +174,7 @@ def _paced(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Opti
                 variable.assign(getattr(self._learning_rate, name, 0.0))
 
         def _get_current_learning_rate(self) -> Any:
-            if self.built and hasattr(self._learning_rate, "at"):
+            if self.built and hasattr(self._learning_rate, "per_step"):
                 begun, per_step = self.pace
                 return self._learning_rate.at(begun + ops.cast(self._iterations, "float32") * per_step)
             return super()._get_current_learning_rate()
