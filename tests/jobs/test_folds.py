@@ -73,6 +73,10 @@ def test_every_sample_is_held_out_once_and_counted_once(made: folds.Folds, plan:
     spread = made.scores["spread"]["foreground_dice"]
     assert spread["mean"] == pytest.approx(np.mean(each))
     assert spread["std"] == pytest.approx(np.std(each, ddof=1))
+    low, high = made.scores["intervals"]["foreground_iou"]
+    assert low <= made.scores["foreground_iou"] <= high
+    assert made.scores["intervals"]["groups"] == len(groups[0] | groups[1])
+    assert sum(made.scores["doubts"]["looked_at"].values()) == len(dataset)
 
 
 def test_stopped_in_the_middle_of_a_fold_it_goes_on_to_the_same_models(

@@ -208,11 +208,14 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
         runs: The run of each fold.
 
     Returns:
-        Scores of all samples as one (one confusion matrix over the folds, each sample by the fold that held it out),
-        `samples`, `folds` (a row each) and `spread`: score → `mean`, `std`, `least`, `most` over the folds.
+        Scores of all samples as one (one confusion matrix over the folds, each sample by the fold that held it out)
+        with their `intervals`, `doubts` of their masks, `samples`, `folds` (a row each) and `spread`: score → `mean`,
+        `std`, `least`, `most` over the folds.
     """
     import numpy as np
 
+    from segnosis.training.intervals import intervals
+    from segnosis.training.measures import doubts
     from segnosis.training.scores import from_confusion
 
     names = list(runs[0].scores["per_class"])
@@ -234,12 +237,17 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
                 "cause": cause.code if cause else None,
             }
         )
+    samples = [{**row, "fold": number} for number, run in enumerate(runs, 1) for row in run.scores["samples"]]
     return {
         **from_confusion(total, names),
+        "intervals": intervals(np.array([row["counts"] for row in samples]), [row["group"] for row in samples], names),
+        "resampled": runs[0].scores["resampled"],
+        # Every sample was held out by one fold: of all of them there is a prediction by a model that never learnt it.
+        "doubts": doubts.merged({run.out.name: doubts.part(run.scores["doubts"], "held-out") for run in runs}),
         "images": sum(row["images"] for row in rows),
         "unreadable": sorted({name for run in runs for name in run.scores["unreadable"]}),
         "confusion": total.tolist(),
-        "samples": [{**row, "fold": number} for number, run in enumerate(runs, 1) for row in run.scores["samples"]],
+        "samples": samples,
         "folds": rows,
         "spread": {name: spread([row[name] for row in rows]) for name in SCORES},
         "spread_per_class": {

@@ -57,6 +57,13 @@ def merged(parts: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"looked_at": {part: found["looked_at"] for part, found in known.items()}, "listed": _first(rows)}
 
 
+def part(found: Mapping[str, Any] | None, name: str) -> dict[str, Any] | None:
+    """What `merged` has of one part."""
+    if found is None or name not in found["looked_at"]:
+        return None
+    return {"looked_at": found["looked_at"][name], "listed": [row for row in found["listed"] if row["part"] == name]}
+
+
 def _first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["share"], row["id"]))[:LISTED]
 
