@@ -98,4 +98,5 @@ def _of(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]
 
 def _at(model: keras.Model, index: int, row: int, column: int, image: Any) -> Any:
     output = keras.ops.cast(keras.tree.flatten(model(image, training=False))[index][:, row, column], "float32")
-    return keras.ops.sum(output * np.cos(np.arange(output.shape[-1]), dtype="float32"))  # a soft-max sums to 1 always
+    signs = keras.ops.convert_to_tensor(np.cos(np.arange(output.shape[-1])).astype("float32"))
+    return keras.ops.sum(output * signs)  # the plain sum of a soft-max is 1, whatever the image
