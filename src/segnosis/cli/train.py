@@ -26,6 +26,9 @@ def command(
     folds: int | None = typer.Option(None, "--folds", help="Cross-validate: a run for each fold of whole groups."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run, or folds, in --out."),
     anyway: bool = typer.Option(False, "--anyway", help="Train although the data has a proven error."),
+    track: list[str] = typer.Option(
+        [], "--track", metavar="NAME", help="Record also to tensorboard or mlflow; may be given twice."
+    ),
 ) -> None:
     """Train on DATA, score on held-out samples, diagnose, and write a report."""
     from segnosis.cli.screen import Screen, load_keras
@@ -49,7 +52,7 @@ def command(
     screen = Screen()
     asked: dict[str, Any] = {
         "out": out, "model": model, "backbone": backbone, "weights": weights, "minutes": minutes, "epochs": epochs,
-        "resume": resume, "anyway": anyway, "seed": seed, "listener": screen,
+        "resume": resume, "anyway": anyway, "seed": seed, "track": track, "listener": screen,
     }  # fmt: skip
     if folds is not None or (resume and out is not None and fold_folders(out)):
         made = cross_validate(source, folds=folds, **asked)

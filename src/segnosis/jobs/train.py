@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from segnosis.jobs.run import Run
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
+from segnosis.training.tracking.tracked import tracked
 
 
 def train(
@@ -39,6 +41,7 @@ def train(
     anyway: bool = False,
     seed: int | None = None,
     fold: tuple[int, int] | None = None,
+    track: Sequence[str] = (),
     listener: Listener | None = None,
 ) -> Run:
     """Train a segmentation model on a data set, score it on held-out samples, and say what is wrong if something is.
@@ -56,6 +59,7 @@ def train(
         anyway: Train although the data has a proven error.
         seed: Seed of split, weights, batches and augmentation; 0 when left out.
         fold: `(2, 5)` holds out the second of five folds; `segnosis.cross_validate` trains them all.
+        track: `"tensorboard"`, `"mlflow"` or both: where the run is recorded besides its own folder.
         listener: Who is told of the progress.
 
     Returns:
@@ -84,9 +88,9 @@ def train(
         "epochs": epochs,
         "fold": fold,
     }
-    with Interruption().listening() as interruption:
+    with tracked(listener, folder, track, resume=resume) as heard, Interruption().listening() as interruption:
         try:
-            return _train(source, given, folder, asked, resume, anyway, seed, listener, started, interruption)
+            return _train(source, given, folder, asked, resume, anyway, seed, heard, started, interruption)
         except KeyboardInterrupt as error:
             done = sum(1 for _ in folder.epochs())
             raise StoppedError(
