@@ -47,21 +47,25 @@ REAL_WAYS = tuple(
 )
 # What a random composition chooses from, field by field; the second row of each was never shown to the doctor while its
 # checks were mended.
-TWO_CLASSES = ("lesions", "cells", "vessels", "nuclei", "membranes")
+TWO_CLASSES = ("lesions", "cells", "vessels", "nuclei", "membranes", "ultrasound")
 CHOICES = {
-    "data": ("lesions", "cells", "organs", "street", "vessels", "fields", "nuclei", "cardiac", "voc"),
-    "network": ("unet", "unet++", "deeplab", "chain", "subclassed", "residual", "nested", "own_step"),
-    "feed": ("arrays", "PyDataset", "generator", "tf.data", "from_generator", "DataLoader", "steps"),
+    "data": (
+        "lesions", "cells", "organs", "street", "vessels", "fields", "scans", "membranes", "nuclei", "cardiac", "voc"
+    ),
+    "network": (
+        "unet", "unet++", "deeplab", "chain", "subclassed", "residual", "nested", "own_step", "pyramid", "attention"
+    ),
+    "feed": ("arrays", "PyDataset", "generator", "tf.data", "from_generator", "DataLoader", "steps", "grain"),
     "head": ("sigmoid", "softmax", "linear"),
     "target": ("binary", "ids", "one-hot"),
-    "loss": ("keras", "name", "sum", "closure", "class"),
+    "loss": ("keras", "name", "sum", "closure", "class", "two-faced"),
     "size": ("40", "48", "56", "64"),
-}
+}  # fmt: skip
 HELD_OUT = {
-    "data": ("scans", "membranes"),
-    "network": ("pyramid", "attention"),
-    "feed": ("grain",),
-    "loss": ("two-faced",),
+    "data": ("aerial", "ultrasound"),
+    "network": ("fcn", "mobile"),
+    "feed": ("py_function",),
+    "loss": ("combo",),
 }
 
 Change = Callable[[Recipe], None]
@@ -153,7 +157,7 @@ def validated(way: Choices) -> bool:
 
 def functional(way: Choices) -> bool:
     """Whether the layers are in the model itself, one after the other."""
-    return way.network not in ("subclassed", "own_step", "nested")
+    return way.network not in ("subclassed", "own_step", "nested", "attention", "fcn")
 
 
 def many_classes(way: Choices) -> bool:

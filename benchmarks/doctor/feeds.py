@@ -115,6 +115,22 @@ def grain_loader(given: Arrays, batch_size: int, augment: Augment, seed: int) ->
     return {"x": data.batch(batch_size, drop_remainder=True)}
 
 
+def tf_by_index(given: Arrays, batch_size: int, augment: Augment, seed: int) -> dict[str, Any]:
+    """`tf.data` over numbers of samples, each read by Python in `tf.py_function`, which forgets the shapes."""
+    import tensorflow as tf  # the program's own choice of feed
+
+    def read(index: Any) -> Arrays:
+        x, y, *weights = (array[int(index)] for array in given)
+        return (*(augment(x, y) if augment is not None else (x, y)), *weights)
+
+    def mapped(index: Any) -> Any:
+        parts = tf.py_function(read, [index], [tf.as_dtype(array.dtype) for array in given])
+        return tuple(tf.ensure_shape(part, array.shape[1:]) for part, array in zip(parts, given, strict=True))
+
+    data = tf.data.Dataset.range(len(given[0])).shuffle(len(given[0]), seed=seed)
+    return {"x": data.map(mapped).batch(batch_size).prefetch(2)}
+
+
 FEEDS: dict[str, Callable[[Arrays, int, Augment, int], dict[str, Any]]] = {
     "arrays": arrays,
     "PyDataset": py_dataset,
@@ -123,4 +139,5 @@ FEEDS: dict[str, Callable[[Arrays, int, Augment, int], dict[str, Any]]] = {
     "from_generator": tf_from_generator,
     "DataLoader": data_loader,
     "grain": grain_loader,
+    "py_function": tf_by_index,
 }

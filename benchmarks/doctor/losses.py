@@ -111,6 +111,40 @@ class TwoFaced(keras.losses.Loss):
         return ops.mean(tversky, -1) + ops.mean(hard, -1)
 
 
+def combo(target: str, num_classes: int, logits: bool) -> Any:
+    """Cross-entropy in which objects count double, and the logarithm of cosh of Dice: functions that make functions."""
+
+    def weighted_entropy(weight: float) -> Any:
+        def entropy(truth: Any, p: Any, valid: Any) -> Any:
+            p = ops.clip(p, 1e-6, 1 - 1e-6)
+            if target == "binary":
+                pixels = -weight * truth * ops.log(p) - (1 - truth) * ops.log(1 - p)
+            else:
+                weights = np.array([1.0, *[weight] * (num_classes - 1)], "float32")
+                pixels = -weights * truth * ops.log(p)
+            return ops.sum(pixels * valid) / ops.maximum(ops.sum(valid), 1.0)
+
+        return entropy
+
+    def log_cosh_dice(smooth: float) -> Any:
+        def dice(truth: Any, p: Any, valid: Any) -> Any:
+            axes = (0, 1, 2)
+            overlap, area = ops.sum(truth * p * valid, axes), ops.sum((truth + p) * valid, axes)
+            missing = 1 - ops.mean((2 * overlap + smooth) / (area + smooth))
+            return ops.log((ops.exp(missing) + ops.exp(-missing)) / 2)
+
+        return dice
+
+    def combined(*parts: tuple[float, Any]) -> Any:
+        def combo_loss(y_true: Any, y_pred: Any) -> Any:
+            read = _parts(y_true, y_pred, target, num_classes, logits)
+            return sum(share * part(*read) for share, part in parts)
+
+        return combo_loss
+
+    return combined((0.5, weighted_entropy(2.0)), (1.0, log_cosh_dice(1.0)))
+
+
 def make(kind: str, target: str, num_classes: int, logits: bool, has_void: bool) -> Any:
     if kind == "keras":
         return stock(target, num_classes, logits, has_void)
@@ -122,4 +156,6 @@ def make(kind: str, target: str, num_classes: int, logits: bool, has_void: bool)
         return closure(target, num_classes, logits)
     if kind == "two-faced":
         return TwoFaced(target, num_classes, logits)
+    if kind == "combo":
+        return combo(target, num_classes, logits)
     return Focal(target, num_classes, logits)

@@ -287,8 +287,47 @@ def attention(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
     return AttentionUNet(channels, look)
 
 
+def fcn(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    """Sequential blocks, scores at three depths, each made twice as large by a transposed convolution and added."""
+    image, width = keras.Input(shape), 2 * look.filters
+    x, depths = _through(image, look.first), []
+    for level in range(3):
+        inner = look.block(look.filters * 2**level) + look.block(look.filters * 2**level)
+        x = keras.Sequential([*inner, layers.MaxPooling2D()], name=f"block_{level}")(x)
+        depths.append(x)
+    x = look.convolution(width, 1, name="score_2")(x)
+    for level in (1, 0):
+        x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", name=f"twice_{level}")(x)
+        x = layers.Add()([x, look.convolution(width, 1, name=f"score_{level}")(depths[level])])
+    x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", name="full")(x)
+    x = _through(x, look.block(look.filters))
+    return keras.Model(image, _through(x, look.head(channels)), name="fcn8s")
+
+
+def mobile(shape: tuple[int, ...], channels: int, look: Look) -> keras.Model:
+    """U-Net of inverted residuals: widened, filtered channel by channel, narrowed without an activation."""
+
+    def unit(x: Any, filters: int, strides: int = 1) -> Any:
+        y = _through(x, look.block(3 * x.shape[-1], size=1))
+        start, has_bias = look.initializer, look.normalization is None
+        y = layers.DepthwiseConv2D(3, strides, "same", depthwise_initializer=start, use_bias=has_bias)(y)
+        y = _through(y, look.block(1)[1:])  # what comes behind a convolution
+        y = look.convolution(filters, 1)(y)
+        return layers.add([x, y]) if x.shape == y.shape else y
+
+    image = keras.Input(shape=shape)
+    fine = unit(_through(_through(image, look.first), look.block(look.filters)), look.filters)
+    middle = unit(unit(fine, 2 * look.filters, 2), 2 * look.filters)
+    x = unit(unit(middle, 4 * look.filters, 2), 4 * look.filters)
+    for skip in (middle, fine):
+        x = layers.concatenate([layers.UpSampling2D(interpolation="bilinear")(x), skip])
+        x = unit(x, skip.shape[-1])
+    x = _through(x, look.block(look.filters))
+    return keras.Model(inputs=image, outputs=_through(x, look.head(channels)))
+
+
 NETWORKS = {
     "unet": unet, "unet++": unet_plus_plus, "deeplab": deeplab, "chain": chain, "subclassed": subclassed,
     "residual": residual, "nested": nested, "own_step": own_step,
-    "pyramid": pyramid, "attention": attention,
+    "pyramid": pyramid, "attention": attention, "fcn": fcn, "mobile": mobile,
 }  # fmt: skip

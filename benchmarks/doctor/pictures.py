@@ -193,6 +193,45 @@ def membranes(seed: int, count: int = 64, size: int = 48) -> Pictures:
     return Pictures(_stored(images), masks, 2)
 
 
+def aerial(seed: int, count: int = 64, size: int = 48) -> Pictures:
+    """Colour, four classes from above: rough ground, a straight road, tiled roofs at any angle, some round trees."""
+    random = np.random.default_rng(seed)
+    images, masks = [], np.zeros((count, size, size), "uint8")
+    down, across = np.mgrid[:size, :size]
+    for mask in masks:
+        rough = nd.gaussian_filter(random.normal(size=(size, size)), 1)[..., None] * 0.12
+        image = np.array([0.45, 0.5, 0.3]) * random.uniform(0.85, 1.1) + rough
+        angle, away = random.uniform(0, np.pi), random.uniform(-0.3, 0.3) * size
+        road = np.abs((down - size / 2) * np.cos(angle) + (across - size / 2) * np.sin(angle) + away) <= 3
+        mask[road], image[road] = 1, random.uniform(0.55, 0.65)
+        for _ in range(random.integers(2, 5)):
+            top, left, turn = *random.uniform(0.1, 0.9, 2) * size, angle + random.choice([0, np.pi / 2])
+            u = (down - top) * np.cos(turn) + (across - left) * np.sin(turn)
+            v = (across - left) * np.cos(turn) - (down - top) * np.sin(turn)
+            roof = (np.abs(u) <= random.uniform(3, 7)) & (np.abs(v) <= random.uniform(3, 7))
+            tiles = 0.08 * np.sin(2 * u) - 0.12 * (u > 0)  # the side away from the sun is darker
+            mask[roof], image[roof] = 2, (np.array([0.7, 0.35, 0.28]) + tiles[..., None])[roof]
+        for _ in range(random.integers(0, 4)):
+            tree = np.hypot(down - random.uniform(0, size), across - random.uniform(0, size)) <= random.uniform(2, 4)
+            mask[tree], image[tree] = 3, np.array([0.12, 0.28, 0.12]) * random.uniform(0.8, 1.2)
+        images.append(image + random.normal(0, 0.03, image.shape))
+    return Pictures(_stored(images), masks, 4)
+
+
+def ultrasound(seed: int, count: int = 64, size: int = 48) -> Pictures:
+    """Grey, two classes: one dark organ under multiplied speckle, in a bright fan on black, fainter with depth."""
+    random = np.random.default_rng(seed)
+    images, masks = [], np.zeros((count, size, size), "uint8")
+    down, across = np.mgrid[:size, :size]
+    fan = np.abs(across - size / 2) <= 0.3 * size + 0.25 * down
+    for mask in masks:
+        mask[_ellipse(random, size, 0.14 * size, 0.24 * size) & fan] = 1
+        echo = np.where(mask == 1, random.uniform(0.08, 0.14), random.uniform(0.45, 0.6)) * (1 - 0.4 * down / size)
+        speckle = nd.gaussian_filter(random.rayleigh(0.8, (size, size)), 0.6)
+        images.append((echo * speckle * fan)[..., None])
+    return Pictures(_stored(images), masks, 2)
+
+
 @cache
 def _field_of_view(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
@@ -247,7 +286,7 @@ def voc(seed: int, count: int = 64, size: int = 64) -> Pictures:
 
 MADE: dict[str, Callable[..., Pictures]] = {
     "lesions": lesions, "cells": cells, "organs": organs, "street": street, "vessels": vessels, "fields": fields,
-    "scans": scans, "membranes": membranes,
+    "scans": scans, "membranes": membranes, "aerial": aerial, "ultrasound": ultrasound,
 }  # fmt: skip
 REAL: dict[str, Callable[..., Pictures]] = {"nuclei": nuclei, "cardiac": cardiac, "voc": voc}
 PICTURES = {**MADE, **REAL}
