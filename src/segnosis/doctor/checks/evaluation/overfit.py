@@ -3,7 +3,8 @@
 ## What it looks for
 A validation loss whose minimum, the mean of three epochs, lies in the first 60 % of the run and which has risen since
 by more than a fifth, while the training loss went on falling, for at least five epochs. One bad epoch is none; a loss
-that swings has risen when of two epochs since, the later one is worse in most cases.
+that swings has risen when of two epochs since, the later one is worse in most cases. Or a second half of the run that
+brought the validation loss nothing while it halved the training loss, which ends below a third of it.
 
 ## Why the model does not learn
 It learns: samples, not what they have in common.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import median
 
 from segnosis.doctor.case import Case
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -33,6 +35,9 @@ def check(
     min_rise: float = 0.2,
     min_since: int = 5,
     min_worse: float = 0.6,
+    min_gap: float = 3.0,
+    max_improved: float = 0.05,
+    min_halved: float = 0.5,
 ) -> Verdict:
     train, validation = list(history.get("loss") or ()), list(history.get("val_loss") or ())
     if len(validation) < min_epochs or len(train) != len(validation):
@@ -51,11 +56,27 @@ def check(
         "training_loss_at_best": train[best],
         "training_loss_at_the_end": train[-1],
         "share_of_later_epochs_that_are_worse": worse,
+        "improved_in_second_half": None,
     }
     early = best + 1 <= latest_best * len(validation) and len(since) > min_since
     rose = now - around[best] > min_rise * abs(around[best]) and worse > min_worse
     if not (early and rose and train[-1] < train[best]):
-        return Healthy(measured)
+        if len(validation) < 3 * min_epochs or min(validation) <= 0:
+            return Healthy(measured)
+        half, width = len(validation) // 2, max(3, len(validation) // 10)
+        before, after = (median(part[half - width : half]) for part in (train, validation))
+        learned, judged = (median(part[-width:]) for part in (train, validation))
+        measured["improved_in_second_half"] = 1 - judged / after
+        if judged < (1 - max_improved) * after or not 0 <= learned < min_halved * before or judged < min_gap * learned:
+            return Healthy(measured)
+        return Finding(
+            says=f"From epoch {half} to {len(validation)} the training loss fell from {before:.3g} to {learned:.3g}; "
+            f"the validation loss went from {after:.3g} to {judged:.3g}.",
+            measured=measured,
+            fix="More images, joint augmentation of images and masks, or "
+            f"`callbacks=[keras.callbacks.EarlyStopping('val_loss', patience={max(3, half // 2)}, "
+            "restore_best_weights=True)]`.",
+        )
     return Finding(
         says=f"The validation loss was best about epoch {best + 1} ({around[best]:.3g}) and has risen to {now:.3g}, "
         f"while the training loss fell from {train[best]:.3g} to {train[-1]:.3g}.",
@@ -72,6 +93,16 @@ def _case(rise: float) -> Case:
 
 def sick() -> Case:
     return _case(0.1)
+
+
+def sick_without_a_rise() -> Case:
+    return Case(history={"loss": [0.9**e for e in range(60)], "val_loss": [0.5 + 0.8**e / 2 for e in range(60)]})
+
+
+def healthy_with_a_gap() -> Case:
+    """A run that has settled: the training loss is a third of the validation loss, and neither moves any more."""
+    train = [0.1 + 0.8**e for e in range(60)]
+    return Case(history={"loss": train, "val_loss": [3 * loss for loss in train]})
 
 
 def healthy() -> Case:
