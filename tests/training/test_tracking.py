@@ -264,4 +264,4 @@ def test_mlflow_has_plan_epochs_and_report(server: tuple[str, subprocess.Popen[b
     stop(server[1])  # a server that dies does not kill training
     said = train(RunFolder(folder.root), ["mlflow"], LINES, resume=True)
     assert "training goes on without it" in said[0]
-    assert "6 of 6 records of `--track mlflow` were lost" in said[-1]
+    assert "5 of 6 records of `--track mlflow` were lost" in said[-1]  # to close what never was is no loss
