@@ -59,7 +59,6 @@ class LabelScheme:
             return _nearest_colour(distinct, keys, ids)[inverse].reshape(plane.shape)
         return _look_up(plane, keys, ids, nearest=self.nearest)
 
-
     @cached_property
     def _keys(self) -> tuple[np.ndarray, np.ndarray]:
         """Stored values in order, and their class ids."""
