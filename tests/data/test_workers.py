@@ -184,7 +184,8 @@ def test_the_sample_at_hand_is_named_when_a_worker_dies(feed: Batches) -> None:
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell starts in the background
 from segnosis.data import open
 from segnosis.data.batches import Batches
 made = Batches(open(sys.argv[1]), batch_size=3, size=32, workers=2, processes=True)

