@@ -12,6 +12,7 @@ from PIL import Image
 
 from segnosis.doctor import watch as watch_module
 from segnosis.doctor.autodiff import model_gradients
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.check import Check
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
@@ -166,3 +167,23 @@ def test_it_speaks_once_as_soon_as_it_is_certain(
 def test_checks_that_read_a_history_are_found_by_what_they_need() -> None:
     for check in history_checks():
         assert check.needs or check.wants
+
+
+def test_after_training_it_looks_at_what_the_training_left() -> None:
+    """Statistics that hardly moved from their start: the model is right in training mode and wrong in prediction."""
+    x = 40 + 5 * X
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            keras.layers.BatchNormalization(momentum=0.999),
+            keras.layers.Conv2D(2, 1, kernel_initializer=keras.initializers.HeNormal(seed=0)),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    batches = [Batch(x[k : k + 4], Y[k : k + 4]) for k in (0, 4, 8)]
+    case = Case(model=model, loss=loss, optimizer=model.optimizer, batches=batches)
+    watch = Watch(case=case, printing=False)
+    model.fit(x, Y, batch_size=4, epochs=20, verbose=0, callbacks=[watch])
+    assert watch.diagnosis is not None
+    assert "NRM001" in {finding.code for finding in watch.diagnosis.findings}

@@ -209,13 +209,18 @@ class _Allowance:
 
 
 def history_checks(dearest: str = "history") -> list[Check]:
-    """Checks that read a history and need nothing dearer than a price, told by what they need; no probe, as it is."""
+    """Checks that read a history and need nothing dearer than a price, told by what they need; no probe, as it is.
+
+    With a dearer price also those that ask how far a training has come: they may judge otherwise after it.
+    """
     evidence = Evidence(Case())
     affordable = {"static", "data", "history", dearest}
     found = []
     for check in all_checks():
-        roots, prices = evidence.behind((*check.needs, *check.wants))
-        if "history" in roots and prices <= affordable:
+        named = (*check.needs, *check.wants)
+        roots, prices = evidence.behind(named)
+        is_asked = "history" in roots or (dearest != "history" and "planned_training" in named)
+        if is_asked and prices <= affordable:
             found.append(check)
     return found
 

@@ -323,7 +323,7 @@ def _misplaced(
             continue
         gain = float(moved[name][k] - own[k]) / unit
         row, column, best, unshifted = shifts[k]
-        if max(abs(row), abs(column)) >= 2 and (best - unshifted) / unit > gain:
+        if _is_far(row, column, item) and (best - unshifted) / unit > gain:
             gain = (best - unshifted) / unit
             name = f"shifted by ({round(row * item.height / GRID)}, {round(column * item.width / GRID)}) pixels"
             cells = f"shifted by ({row}, {column}) cells"
@@ -356,6 +356,12 @@ def _surprising(
         deviation = max(float(others.std()), 1e-6)
         told.append(replace(item, surprise=round(float(best[k] - others.mean()) / deviation, 2)))
     return (*told, *misplaced[_TOLD:])
+
+
+def _is_far(row: int, column: int, item: _Kept) -> bool:
+    """Whether a shift is more than the grid's own coarseness: two cells, and two pixels of a small picture."""
+    pixels = max(abs(row) * item.height, abs(column) * item.width) / GRID
+    return max(abs(row), abs(column)) >= 2 and pixels >= 2
 
 
 def _wide(outline: Outline) -> Outline:
