@@ -23,6 +23,8 @@ from segnosis.doctor.snapshot import optimizer_copy
 PRICE = "gradient"
 
 STEPS_UNLESS_KNOWN = 2000
+VANISHED = 1e-12
+"""Gradients of all kernels below this are none: Adam itself adds 1e-7 to them."""
 _SIMULATED = 120
 _STRONGER, _ANY = 10.0, 1e8
 
@@ -106,6 +108,8 @@ def measure(
         kernels = [s for s in gradients.slopes if s.path.endswith("kernel") and s.weight > 0 and s.data]
     if not kernels or not (gradients is None or gradients.finite):
         raise Unavailable("no kernel has a finite gradient other than 0")
+    if max(slope.data or 0.0 for slope in kernels) < VANISHED:
+        raise Unavailable("gradients vanish: no rate would move anything")
     steps = planned_training.total or STEPS_UNLESS_KNOWN
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # inside a loss scale
     with random_state_kept(), warnings.catch_warnings():

@@ -3,8 +3,8 @@
 ## What it looks for
 An output of another size than its masks. And for three points of the output, where in the image it looks: the centre of
 its slope with respect to the pixels, on noise. A few pixels come from striding, and a network that looks at much
-of the image has no sharp centre: only an offset that all points share counts, or one several times as large as it looks
-wide. They come from `padding="valid"`, cropping or padding on one side, and stretching back.
+of the image has no sharp centre: only an offset that all points share and that is larger than it looks wide counts, or
+one several times as large. They come from `padding="valid"`, cropping or padding on one side, and stretching back.
 
 ## Why the model does not learn
 It learns shifted borders: the overlap has a ceiling that no training passes, and thin objects are lost.
@@ -59,7 +59,7 @@ def check(
                 fix='`padding="same"` in every convolution, and image sizes divisible by 2 to the number of poolings.',
                 where=head.place,
             )
-        is_shift = seen.shift > max_offset
+        is_shift = seen.shift > max(max_offset, max_spreads * seen.spread)
         if not is_shift and (seen.largest <= max(max_offset, max_spreads * seen.spread) or len(seen.offsets) < 2):
             continue
         return Finding(
@@ -86,7 +86,7 @@ def sick_with_a_wide_view() -> Case:
     after = [
         keras.layers.ZeroPadding2D(((8, 0), (8, 0))),
         keras.layers.Cropping2D(((0, 8), (0, 8))),
-        keras.layers.DepthwiseConv2D(13, padding="same", depthwise_initializer="ones"),
+        keras.layers.DepthwiseConv2D(9, padding="same", depthwise_initializer="ones"),
     ]
     return Case(model=segmenter(3, after=after, size=48), batches=squares("ids", size=48))
 
