@@ -7,7 +7,7 @@ import copy
 import inspect
 import json
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,8 +15,17 @@ from typing import Any
 import pytest
 
 from segnosis.doctor.check import FAMILIES, Check, all_checks
+from segnosis.doctor.evidence import rate_trials
 from segnosis.doctor.examine import Evidence, examine
 from segnosis.doctor.verdict import AnyVerdict, Finding, Healthy
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_machine_that_is_never_too_busy() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rate_trials, "_WALL", 600.0)
+        yield
+
 
 CHECKS = {check.code: check for check in all_checks()}
 FOLDERS = dict(

@@ -49,7 +49,7 @@ def guessing(
     encodings: Mapping[str, Encoding],
     forward: Mapping[str, Output],
 ) -> tuple[float, ...]:
-    """What the class frequencies of a batch cost as the answer for each of its pixels, by the user's own loss.
+    """What the class frequencies of a batch cost as the answer for each pixel: their entropy, or by an own loss.
 
     Empty where that is not the whole loss, or targets and outputs are not understood.
     """
@@ -66,6 +66,10 @@ def guessing(
         known = ids[ids >= 0].astype("int64")
         if batch.sample_weight is not None or not known.size or known.max() >= max(2, channels):
             return ()
+        if head.family in ("sparse", "one-hot", "binary"):  # what it would cost, were the head right for it
+            shares = np.bincount(known) / known.size
+            found.append(float(-np.sum(shares[shares > 0] * np.log(shares[shares > 0]))))
+            continue
         share = np.clip(np.bincount(known, minlength=max(2, channels)) / known.size, 1e-4, 1.0)
         share = share / share.sum() if channels > 1 else share[1:]
         if output.format in ("logits", "log-probabilities"):

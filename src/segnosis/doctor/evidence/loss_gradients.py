@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segnosis.doctor.ask import loss_tensor, raised
+from segnosis.doctor.ask import Raised, ask_loss, loss_tensor, raised
 from segnosis.doctor.autodiff import array_gradient
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
@@ -61,7 +61,10 @@ def _of(head: Head, encoding: Encoding, output: Output) -> LossGradient:
             value, gradient = array_gradient(ask, y_pred)
         except Exception as error:  # anything that anyone's loss can raise; fit() raises the same
             clean = np.where(np.isin(y[:keep], list(encoding.no_class)), 0, y[:keep]).astype(y.dtype)
-            blamed = not _raises(partial(_ask, head.loss, clean, kept_weight), y_pred)
+            if isinstance(ask_loss(head.loss, y[:keep], y_pred, kept_weight), Raised):
+                blamed = not isinstance(ask_loss(head.loss, clean, y_pred, kept_weight), Raised)
+            else:  # the value is fine, and what refuses is the way back
+                blamed = not _raises(partial(_ask, head.loss, clean, kept_weight), y_pred)
             return LossGradient(tuple(values), tuple(arrays), raised(error).error, blamed)
         values.append(value)
         arrays.append(gradient)
@@ -69,7 +72,7 @@ def _of(head: Head, encoding: Encoding, output: Output) -> LossGradient:
 
 
 def _raises(ask: Callable[[Any], Any], y_pred: np.ndarray) -> bool:
-    """Whether value or gradient raises: a backend may refuse either."""
+    """Whether the gradient raises."""
     try:
         array_gradient(ask, y_pred)
     except Exception:  # what it is has been told already, of the targets as they are
