@@ -94,7 +94,7 @@ class Watch(keras.callbacks.Callback):
             self._given = self.case or self._own_case()
             self._scores = self._scorer(self._given)
         self._checks = tuple(history_checks())
-        self._scoring, self._asking, self._asked_at = _Allowance(), _Allowance(), 0
+        self._scoring, self._asking = _Allowance(), _Allowance()
         self._ratios, self._penalty = WeightRatios(self.model), _regularization(self.model)
         self._epoch_start = time.perf_counter()
         self.seconds += self._epoch_start - start
@@ -172,7 +172,6 @@ class Watch(keras.callbacks.Callback):
 
     def _ask(self, *, at_end: bool = False) -> None:
         """Ask the checks that read a history, at the end with a look at predictions; print what has become certain."""
-        self._asked_at = len(self.history["seconds"])
         known = {
             name: [value for value in column if value is not None]
             for name, column in self.history.items()

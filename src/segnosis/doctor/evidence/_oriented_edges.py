@@ -92,6 +92,18 @@ def mask_outline(mask: np.ndarray) -> Outline | None:
     return _outline(cv2.resize(field, (GRID, GRID), interpolation=cv2.INTER_AREA))
 
 
+def resizable(mask: np.ndarray) -> np.ndarray:
+    """The mask in a type that OpenCV resizes, its values as they are."""
+    return mask if mask.dtype in (np.uint8, np.int16, np.float32) else mask.astype(np.float32)
+
+
+def edges_and_outline(image: np.ndarray, mask: np.ndarray) -> tuple[Field, Outline] | None:
+    """Both fields of a pair; `None` where the image has no edges or the mask no outlines to compare."""
+    outline = mask_outline(mask)
+    field = image_field(image) if outline is not None else None
+    return None if field is None or outline is None else (field, outline)
+
+
 def _regions(mask: np.ndarray) -> np.ndarray:
     """The mask itself if it holds ids of a few classes; else what is foreground in soft, smoothed or instance masks."""
     values, counts = np.unique(mask, return_counts=True)

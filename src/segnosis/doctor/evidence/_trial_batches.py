@@ -13,6 +13,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.evidence.reference_numbers import numbers
 
 _PIXELS = 2 * 128 * 128
 
@@ -66,11 +67,11 @@ def guessing(
         known = ids[ids >= 0].astype("int64")
         if batch.sample_weight is not None or not known.size or known.max() >= max(2, channels):
             return ()
+        share = np.bincount(known, minlength=max(2, channels)) / known.size
         if head.family in ("sparse", "one-hot", "binary"):  # what it would cost, were the head right for it
-            shares = np.bincount(known) / known.size
-            found.append(float(-np.sum(shares[shares > 0] * np.log(shares[shares > 0]))))
+            found.append(numbers(tuple(share))["class_prior"])
             continue
-        share = np.clip(np.bincount(known, minlength=max(2, channels)) / known.size, 1e-4, 1.0)
+        share = np.clip(share, 1e-4, 1.0)
         share = share / share.sum() if channels > 1 else share[1:]
         if output.format in ("logits", "log-probabilities"):
             share = np.log(share) if channels > 1 else np.log(share / (1 - share).clip(1e-4))

@@ -25,9 +25,9 @@ from segnosis.doctor.evidence._oriented_edges import (
     Outline,
     agreement,
     best_shift,
-    image_field,
-    mask_outline,
+    edges_and_outline,
     own_agreement,
+    resizable,
     turned,
 )
 from segnosis.doctor.evidence._places import place
@@ -172,11 +172,11 @@ class Scan:
             plane = plane[..., :3].astype(np.float32) @ np.array([1, 2, 4], np.float32)
         if plane.size == 0 or min(pair.image.shape[:2]) < 8:
             return
-        plane = plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype(np.float32)
-        outline = mask_outline(plane)
-        field = image_field(pair.image) if outline is not None else None
-        if outline is None or field is None:
+        plane = resizable(plane)
+        both = edges_and_outline(pair.image, plane)
+        if both is None:
             return
+        field, outline = both
         height, width = plane.shape[:2]
         outline = Outline(outline.field.astype(np.float16), outline.near.astype(np.float16))
         small = small_image(pair.image), small_mask(plane)

@@ -91,6 +91,8 @@ def measure(
     schedule = _of_optimizer(optimizer, total or 1)
     if len(setting) == 1:
         schedule = _of_scheduler(setting[0], schedule, given, max(1, epochs), int(steps or 0))
+    elif setting:
+        schedule = None  # which of them sets the last word only training tells
     changed_by = type(setting[0]).__name__ if setting and schedule is None else ""
     iterations = getattr(optimizer, "iterations", None)
     return PlannedTraining(

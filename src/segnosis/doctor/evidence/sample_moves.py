@@ -25,8 +25,9 @@ from segnosis.doctor.evidence._oriented_edges import (
     Outline,
     agreement,
     best_shift,
-    image_field,
+    edges_and_outline,
     mask_outline,
+    resizable,
     turned,
 )
 
@@ -79,13 +80,11 @@ def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> Sam
     for pair in pairs_of(batches, heads):
         if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
             continue
-        plane = plane_of(pair.mask)
-        plane = plane if plane.dtype in (np.uint8, np.int16, np.float32) else plane.astype("float32")
-        outline = mask_outline(plane)
-        field = image_field(pair.image) if outline is not None else None
-        if field is not None and outline is not None:
-            fields.append(field)
-            outlines.append(outline)
+        plane = resizable(plane_of(pair.mask))
+        both = edges_and_outline(pair.image, plane)
+        if both is not None:
+            fields.append(both[0])
+            outlines.append(both[1])
             planes.append(plane)
         if len(fields) == _MOST:
             break

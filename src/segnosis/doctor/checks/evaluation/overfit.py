@@ -60,29 +60,29 @@ def check(
     }
     early = best + 1 <= latest_best * len(validation) and len(since) > min_since
     rose = now - around[best] > min_rise * abs(around[best]) and worse > min_worse
-    if not (early and rose and train[-1] < train[best]):
-        if len(validation) < 3 * min_epochs or min(validation) <= 0:
-            return Healthy(measured)
-        half, width = len(validation) // 2, max(3, len(validation) // 10)
-        before, after = (median(part[half - width : half]) for part in (train, validation))
-        learned, judged = (median(part[-width:]) for part in (train, validation))
-        measured["improved_in_second_half"] = 1 - judged / after
-        if judged < (1 - max_improved) * after or not 0 <= learned < min_halved * before or judged < min_gap * learned:
-            return Healthy(measured)
+    if early and rose and train[-1] < train[best]:
         return Finding(
-            says=f"From epoch {half} to {len(validation)} the training loss fell from {before:.3g} to {learned:.3g}; "
-            f"the validation loss went from {after:.3g} to {judged:.3g}.",
+            says=f"The validation loss was best about epoch {best + 1} ({around[best]:.3g}) and has risen to "
+            f"{now:.3g}, while the training loss fell from {train[best]:.3g} to {train[-1]:.3g}.",
             measured=measured,
-            fix="More images, joint augmentation of images and masks, or "
-            f"`callbacks=[keras.callbacks.EarlyStopping('val_loss', patience={max(3, half // 2)}, "
-            "restore_best_weights=True)]`.",
+            fix=f"`callbacks=[keras.callbacks.EarlyStopping('val_loss', patience={max(3, best // 2)}, "
+            "restore_best_weights=True)]`, and joint augmentation of images and masks.",
         )
+    if len(validation) < 3 * min_epochs or min(validation) <= 0:
+        return Healthy(measured)
+    half, width = len(validation) // 2, max(3, len(validation) // 10)
+    before, after = (median(part[half - width : half]) for part in (train, validation))
+    learned, judged = (median(part[-width:]) for part in (train, validation))
+    measured["improved_in_second_half"] = 1 - judged / after
+    if judged < (1 - max_improved) * after or not 0 <= learned < min_halved * before or judged < min_gap * learned:
+        return Healthy(measured)
     return Finding(
-        says=f"The validation loss was best about epoch {best + 1} ({around[best]:.3g}) and has risen to {now:.3g}, "
-        f"while the training loss fell from {train[best]:.3g} to {train[-1]:.3g}.",
+        says=f"From epoch {half} to {len(validation)} the training loss fell from {before:.3g} to {learned:.3g}; "
+        f"the validation loss went from {after:.3g} to {judged:.3g}.",
         measured=measured,
-        fix=f"`callbacks=[keras.callbacks.EarlyStopping('val_loss', patience={max(3, best // 2)}, "
-        "restore_best_weights=True)]`, and joint augmentation of images and masks.",
+        fix="More images, joint augmentation of images and masks, or "
+        f"`callbacks=[keras.callbacks.EarlyStopping('val_loss', patience={max(3, half // 2)}, "
+        "restore_best_weights=True)]`.",
     )
 
 
