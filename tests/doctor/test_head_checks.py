@@ -39,6 +39,15 @@ def test_a_repaired_double_softmax_is_a_note_where_the_backend_repairs_it() -> N
     assert finding.measured["perfect_probabilities_cost"] == pytest.approx(np.log(1 + 2 / np.e), abs=1e-3)
 
 
+def test_an_image_on_which_the_network_says_uniform_hides_no_repair() -> None:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    batches = squares("ids")
+    batches[0].x[0] = 0  # without biases the logits are 0 there, and soft-max once or twice costs the same
+    diagnosis = examine(Case(model=segmenter(3, "softmax"), loss=loss, batches=batches), checks=CHECKS)
+    finding = next(finding for finding in diagnosis.findings if finding.code == "HED001")
+    assert finding.measured["repaired_by_backend"] == (keras.backend.backend() == "tensorflow")
+
+
 @pytest.mark.parametrize(
     ("function", "does"),
     [
