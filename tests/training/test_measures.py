@@ -88,7 +88,7 @@ def test_a_perfectly_calibrated_model_is_called_so_in_the_foreground_too() -> No
 def test_objects_are_matched_as_a_loop_would(seed: int) -> None:
     sample = _scored(seed, ignored=False)
     true, guess = sample.truth == 1, sample.guess == 1
-    facts = match(true, guess)
+    facts = match(true, guess, np.ones_like(true))
     around = np.ones((3, 3))
     at_true, count = ndimage.label(true, around)
     at_guess, guesses = ndimage.label(guess, around)
@@ -127,6 +127,19 @@ def test_small_objects_missed_are_told_from_large_ones_found() -> None:
     assert said["small"] == {"objects": 2, "area": [4, 4], "found": 0.0, "recall": 0.0, "dice": 0.0}
     assert said["medium"] == {"objects": 2, "area": [36, 36], "found": 1.0, "recall": 1.0, "dice": 1.0}
     assert said["large"]["dice"] == 1.0
+
+
+def test_what_an_ignored_rim_cuts_off_an_object_is_not_invented() -> None:
+    truth = np.zeros((12, 12), np.int32)
+    truth[3:9, 3:9] = -1  # the rim
+    truth[4:8, 4:8] = 1
+    guess = np.zeros_like(truth)
+    guess[2:8, 4:8] = 1  # crosses the rim, and reaches one row beyond
+    guess[11, 11] = 1
+    measure = Objects(("background", "car"))
+    measure.add(Scored("a", "a", truth, guess, np.eye(2, dtype=np.float32)[guess]))
+    said = (measure.result() or {})["car"]
+    assert said["objects"] == 1 and said["invented"] == 1 and said["small"]["found"] == 1.0
 
 
 def test_objects_of_one_size_are_one_third() -> None:

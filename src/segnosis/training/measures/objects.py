@@ -47,9 +47,9 @@ class Objects:
         """Match the objects of one image."""
         known = sample.truth >= 0
         for k in range(1, len(self.class_names)):
-            true, guess = sample.truth == k, (sample.guess == k) & known
-            if true.any() or guess.any():
-                self._seen[k].append(match(true, guess))
+            true, guess = sample.truth == k, sample.guess == k
+            if true.any() or (guess & known).any():
+                self._seen[k].append(match(true, guess, known))
 
     def result(self) -> dict[str, Any] | None:
         """Class → `objects`, `invented` and, by `small`, `medium`, `large`: `objects`, `area` (least and most
@@ -77,8 +77,15 @@ class Objects:
         return entry
 
 
-def match(true: np.ndarray, guess: np.ndarray) -> Facts:
-    """Objects of two boolean regions `(height, width)`, each predicted one given to the true one it overlaps most."""
+def match(true: np.ndarray, guess: np.ndarray, known: np.ndarray) -> Facts:
+    """Objects of two boolean regions `(height, width)`, each predicted one given to the true one it overlaps most.
+
+    Pixels that are not `known` count for nothing, yet hold an object together: what an ignored rim cuts off a predicted
+    car is no second, invented car.
+    """
+    _, whole = cv2.connectedComponents(guess.astype(np.uint8), connectivity=8)
+    guess = guess & known
+    invented = len(np.setdiff1d(whole[guess], whole[guess & true]))
     number_true, at_true = cv2.connectedComponents(true.astype(np.uint8), connectivity=8)
     number_guess, at_guess = cv2.connectedComponents(guess.astype(np.uint8), connectivity=8)
     area = np.bincount(at_true.ravel(), minlength=number_true)[1:].astype(np.float64)
@@ -96,4 +103,4 @@ def match(true: np.ndarray, guess: np.ndarray) -> Facts:
     own = owner[of_guess] == of_true
     given = np.bincount(owner[owner >= 0], weights=guessed[owner >= 0], minlength=number_true - 1)
     overlap = np.bincount(of_true[own], weights=shared[own], minlength=number_true - 1)
-    return Facts(area, hit / area, 2 * overlap / (area + given), int(np.sum(owner < 0)))
+    return Facts(area, hit / area, 2 * overlap / (area + given), invented)
