@@ -14,8 +14,10 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from segnosis.core import discovery
 from segnosis.doctor.check import FAMILIES, Check, all_checks
@@ -82,6 +84,58 @@ def dead_links(page: Path) -> Iterator[str]:
         file = (page.parent / name) if name else page
         if not file.exists() or (anchor and anchor not in _anchors(file)):
             yield target
+
+
+def build_site(site: Path) -> list[str]:
+    """Build the site into a folder that is made anew; returns its dead links.
+
+    What a theme or an extension makes of a heading, and the links that they add, only the built pages tell.
+    """
+    from mkdocs.commands import build
+    from mkdocs.config import load_config
+
+    build.build(load_config(str(DOCS.parent / "mkdocs.yml"), strict=True, site_dir=str(site)))
+    return dead_in_site(site)
+
+
+def dead_in_site(site: Path) -> list[str]:
+    """Links of built pages that lead to no file, or to no anchor of it."""
+    built = {file: _Links(file) for file in site.rglob("*.html")}
+    return [
+        f"{file.relative_to(site)}: {target}"
+        for file, page in sorted(built.items())
+        for target in page.targets
+        if not _leads_somewhere(target, file, site, built)
+    ]
+
+
+def _leads_somewhere(target: str, file: Path, site: Path, built: dict[Path, _Links]) -> bool:
+    url = urlsplit(target)
+    if url.scheme or url.netloc:  # the network is left alone
+        return True
+    if file.name == "404.html" and url.path.startswith("/"):  # shown under any address, so its links start at the root
+        there = site / unquote(url.path).lstrip("/")
+    else:
+        there = (file.parent / unquote(url.path)).resolve() if url.path else file
+    there = there / "index.html" if there.is_dir() else there
+    anchor = unquote(url.fragment)
+    return there.is_file() and (anchor in ("", "top") or there not in built or anchor in built[there].anchors)
+
+
+class _Links(HTMLParser):
+    """What a page of the site links to, and the anchors it has."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect `href` and `src`, `id`, and the old `name` of a link."""
+        given = dict(attrs)
+        self.targets += [given[name] or "" for name in ("href", "src") if name in given]
+        self.anchors |= {given[name] or "" for name in ("id", "name") if name in given}
 
 
 def _anchors(page: Path) -> set[str]:
@@ -310,11 +364,11 @@ def main() -> int:
     if dead:
         print("dead links:\n" + "\n".join(dead), file=sys.stderr)
         return 1
-    from mkdocs.commands import build
-    from mkdocs.config import load_config
-
-    build.build(load_config(str(DOCS.parent / "mkdocs.yml"), strict=True))
-    print(f"site/index.html ({len(list((DOCS.parent / 'site').rglob('*.html')))} pages)")
+    site = DOCS.parent / "site"
+    if dead := build_site(site):
+        print("dead links of the site:\n" + "\n".join(dead), file=sys.stderr)
+        return 1
+    print(f"site/index.html ({len(list(site.rglob('*.html')))} pages)")
     return 0
 
 

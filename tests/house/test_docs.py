@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from docs.build import DOCS, dead_links, pages
+from docs.build import DOCS, build_site, dead_in_site, dead_links, pages
 from tests.house.reader import ROOT, Reader, blocks
 
 from segnosis.data import readers
@@ -30,6 +30,20 @@ def test_generated_pages_are_fresh() -> None:
 @pytest.mark.parametrize("page", [*BY_HAND, *REFERENCE], ids=lambda page: page.stem)
 def test_no_link_is_dead(page: Path) -> None:
     assert list(dead_links(page)) == []
+
+
+def test_the_built_site_has_no_dead_link_or_anchor(tmp_path: Path) -> None:
+    assert build_site(tmp_path / "site") == []
+
+
+def test_dead_links_and_anchors_of_a_site_are_found(tmp_path: Path) -> None:
+    links = ("b.html#there", "b.html#not-there", "c.html", "#own", "sub/", "https://example.org/#x")
+    text = "".join(f'<a href="{link}">' for link in links)
+    (tmp_path / "a.html").write_text(f'<h1 id="own">{text}<img src="no.png">', encoding="utf-8")
+    (tmp_path / "b.html").write_text('<h2 id="there">', encoding="utf-8")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "index.html").write_text('<a href="../a.html#own">', encoding="utf-8")
+    assert dead_in_site(tmp_path) == [f"a.html: {link}" for link in ("b.html#not-there", "c.html", "no.png")]
 
 
 def test_every_picture_is_small() -> None:
