@@ -109,6 +109,22 @@ def test_report_again_is_the_same_report(run: Any, capsys: pytest.CaptureFixture
     assert run.report.read_text(encoding="utf-8") == before
 
 
+def test_scoring_anew_gives_the_same_scores_and_leaves_the_rest(run: Any, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.out, copy)
+    before = json.loads((copy / "scores.json").read_text(encoding="utf-8"))
+    (copy / "scores.json").write_text(json.dumps({**before, "confusion": [], "samples": []}), encoding="utf-8")
+    main_exit(["evaluate", str(copy), "--update"])
+    after = json.loads((copy / "scores.json").read_text(encoding="utf-8"))
+    assert after["confusion"] == before["confusion"] and after.keys() == before.keys()
+    assert [row["id"] for row in after["samples"]] == [row["id"] for row in before["samples"]]
+    assert after["split"] == before["split"] and after["best_epoch"] == before["best_epoch"]
+    for name in ("objects", "boundaries", "calibration", "doubts", "shown", "features", "sheet"):
+        assert after[name], name
+    listed = {row["id"] for row in after["doubts"]["listed"]}
+    assert not listed & set(before["split"]["train"]), "a model agrees with what it learnt by heart"
+
+
 def test_a_finished_run_is_never_overwritten(run: Any, hearts: Path) -> None:
     with pytest.raises(RunError, match="never overwritten"):
         sg.train(str(hearts), out=run.out)
