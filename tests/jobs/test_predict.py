@@ -94,12 +94,17 @@ def test_a_large_tiff_is_predicted_by_windows_as_if_whole(
     tifffile.imwrite(tmp_path / "slide.tif", pixels, tile=tile, compression="zlib", rowsperstrip=None if tile else 7)
     (whole,) = sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "whole")
     monkeypatch.setattr(one, "LARGE", 1)
-    (windows,) = sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "windows")
+    with monkeypatch.context() as patch:
+        patch.setattr(one, "_whole", None)
+        (windows,) = sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "windows")
     assert whole.name == windows.name == "slide.tif"
     assert np.array_equal(tifffile.imread(whole), tifffile.imread(windows))
     assert _lines(tmp_path / "whole") == _lines(tmp_path / "windows")
+    sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "more", overlay=True)
+    assert (tmp_path / "more" / "slide.overlay.png").exists(), "what needs the image whole gets it while it fits"
+    monkeypatch.setattr(one, "HUGE", 1)
     with pytest.raises(DataError, match=r"needs it whole='--overlay'"):
-        sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "more", overlay=True)
+        sg.predict(untrained, tmp_path / "slide.tif", tmp_path / "none", overlay=True)
 
 
 def test_an_ensemble_is_the_mean_of_its_runs(untrained: Any) -> None:

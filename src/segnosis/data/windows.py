@@ -53,6 +53,7 @@ class TiffWindows:
         self._page = page
         self.size = int(page.imagelength), int(page.imagewidth)
         self.channels = int(page.samplesperpixel)
+        self.pages = len(self._file.pages)
 
     def __enter__(self) -> TiffWindows:
         return self

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from segnosis.training.postprocess import Postprocessing
     from segnosis.training.predict import Ensemble
 
-LARGE = 1 << 26
-"""Pixels of a TIFF from which on it is read and written by windows."""
+LARGE = 1 << 24
+"""Pixels of a TIFF from which on it is read and written by windows, where nothing is asked for that needs it whole."""
+HUGE = 1 << 26
+"""Pixels of a TIFF from which on it is never whole in memory."""
 _TIFF = (".tif", ".tiff")
 
 
@@ -89,7 +91,7 @@ def predict_one(task: Task) -> list[Told] | DataError:
     entry = source.index.entries[0]
     file, target = source.root / entry.image_file, target_of(task)
     try:
-        if not entry.slices and file.suffix.lower() in _TIFF and (windows := _large(file)) is not None:
+        if not entry.slices and file.suffix.lower() in _TIFF and (windows := _large(file, task.settings)) is not None:
             with windows:
                 return _rows(task, _by_windows(task, windows, target))
         return _rows(task, _whole(task, file, target))
@@ -136,16 +138,9 @@ def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
 
     settings, post = task.settings, _post(task.settings.postprocessing)
     predictor, spec = ensemble(settings), _spec(settings.runs[0])
-    whole = {
-        "--probabilities": settings.probabilities,
-        "--overlay": settings.overlay,
-        "--scales": settings.scales != (1.0,),
-        "--postprocess with largest pieces or holes": post.shapes,
-        "a run that stretches images": any(one.fit == "resize" for one in predictor.predictors),
-    }
-    if asked := [name for name, is_asked in whole.items() if is_asked]:
+    if asked := _needs_whole(settings):
         raise DataError(
-            f"A TIFF of {LARGE >> 20} megapixels or more is predicted by windows, and never whole.",
+            f"A TIFF of {HUGE >> 20} megapixels or more is predicted by windows, and never whole.",
             file=windows.path,
             received={"needs it whole": ", ".join(asked), "size": windows.size},
             cure="Leave that out for this image, or cut the image into smaller ones.",
@@ -163,6 +158,18 @@ def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
 
     _put(target, lambda path: write_tiff(path, bands(), windows.size, pictures.palette(spec.num_classes)))
     return counts
+
+
+def _needs_whole(settings: Settings) -> list[str]:
+    """What is asked for that no window can answer."""
+    whole = {
+        "--probabilities": settings.probabilities,
+        "--overlay": settings.overlay,
+        "--scales": settings.scales != (1.0,),
+        "--postprocess with largest pieces or holes": _post(settings.postprocessing).shapes,
+        "a run that stretches images": any(one.fit == "resize" for one in ensemble(settings).predictors),
+    }
+    return [name for name, is_asked in whole.items() if is_asked]
 
 
 @lru_cache(maxsize=2)
@@ -192,13 +199,15 @@ def _spec(run: str) -> DatasetSpec:
     return DatasetSpec.from_json(read_json(opened(run).folder.fingerprint)["spec"])
 
 
-def _large(file: Path) -> TiffWindows | None:
-    """The windows of a TIFF too large to read whole; of others nothing, a damaged one is told when it is read."""
+def _large(file: Path, settings: Settings) -> TiffWindows | None:
+    """The windows of a TIFF better not read whole; of others nothing, a damaged one is told when it is read."""
     try:
         windows = TiffWindows(file)
     except DataError:
         return None
-    if windows.size[0] * windows.size[1] >= LARGE:
+    pixels = windows.size[0] * windows.size[1]
+    # More pages may be bands of the same image, which only its reader knows.
+    if pixels >= HUGE or (pixels >= LARGE and windows.pages == 1 and not _needs_whole(settings)):
         return windows
     windows.__exit__(None, None, None)
     return None
