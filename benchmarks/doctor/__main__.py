@@ -28,6 +28,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random ones")
     parser.add_argument("--held-out", action="store_true", help="random ones with a piece no check was mended on")
+    parser.add_argument("--people", action="store_true", help="scripts as people write them, each with every edit")
     parser.add_argument("--only", nargs="*", default=(), help="codes or parts of names; `healthy` for all healthy ones")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no program after so many")
     parser.add_argument("--log", type=Path, help="results, line by line; those found there are not run again")
@@ -40,6 +41,7 @@ def main() -> None:
     from benchmarks.doctor import truth
     from benchmarks.doctor.catalogue import everything, sample
     from benchmarks.doctor.measure import Result, summary, table
+    from benchmarks.doctor.written import written
 
     from segnosis.core.run_folder import write_json
 
@@ -47,7 +49,9 @@ def main() -> None:
         write_json(truth.STORED, truth.prove_all(options.only, options.log))
         return
     ways = 1 if options.quick else options.ways
-    if options.sample:
+    if options.people:
+        programs = list(written())
+    elif options.sample:
         programs = sample(*options.sample, seed=options.seed, held_out=options.held_out)
     else:
         programs = everything(ways, min(ways, 2), options.real, pairs=min(ways, 2))
@@ -77,9 +81,9 @@ def main() -> None:
 def asked(options: argparse.Namespace) -> list[str]:
     """The options that say which programs were run, as typed."""
     said = []
-    for name in ("quick", "ways", "real", "sample", "seed", "held_out", "only"):
+    for name in ("quick", "ways", "real", "sample", "seed", "held_out", "people", "only"):
         value = getattr(options, name)
-        if value and not (name == "ways" and options.sample):
+        if value and not (name == "ways" and (options.sample or options.people)):
             values = [] if value is True else value if isinstance(value, list) else [value]
             said += [f"--{name.replace('_', '-')}", *map(str, values)]
     return said

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from benchmarks.doctor.recipe import Choices, Program, Recipe
+from benchmarks.doctor.written import Written, written
 
 WAYS = tuple(
     Choices(*way.split())
@@ -217,7 +218,7 @@ def programs(entries: Sequence[Entry], per_entry: int, ways: tuple[Choices, ...]
     """Each entry in `per_entry` of the ways it fits, starting at another one each time."""
     made = []
     for index, entry in enumerate(entries):
-        fitting = [way for way in ways if written(way) and entry.fits(way)]
+        fitting = [way for way in ways if writable(way) and entry.fits(way)]
         shift = index % len(fitting) if fitting else 0
         for number, way in enumerate((fitting[shift:] + fitting[:shift])[:per_entry]):
             made.append(entry.program(way, seed=number % 2))
@@ -278,12 +279,12 @@ def drawn(entry: Entry, random: np.random.Generator, held_out: bool) -> Program:
         }
         way = Choices(**fields)
         plain = entry.fits is always or way.data not in TWO_CLASSES or way.target == "binary"
-        if written(way) and plain and entry.fits(way):
+        if writable(way) and plain and entry.fits(way):
             return entry.program(way, seed=int(random.integers(2, 1000)))
     raise LookupError(f"{entry.name} fits no way of writing a program")
 
 
-def written(way: Choices) -> bool:
+def writable(way: Choices) -> bool:
     """Whether a person would write this, and this backend can train it."""
     if (way.head == "sigmoid") != (way.target == "binary" and way.head != "linear"):
         return False
@@ -294,8 +295,11 @@ def written(way: Choices) -> bool:
     return way.network != "own_step" or keras.backend.backend() != "jax"  # its train_step is eager
 
 
-def find(name: str) -> Program:
+def find(name: str) -> Program | Written:
     """The program of this name."""
+    for program in written():
+        if program.name == name:
+            return program
     fill()
     entry, _, rest = name.partition("@")
     way, _, seed = rest.partition("#")

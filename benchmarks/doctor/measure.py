@@ -24,7 +24,6 @@ from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.script import diagnose_script
 from segnosis.doctor.verdict import Crashed
 
-SCRIPT = Path(__file__).with_name("train.py")
 DIED = "the process died"
 
 
@@ -78,10 +77,9 @@ def examine(program: Program, *, twin: bool = False, budget: Any = "probe") -> R
     """Run `program` as a script under the doctor, in this process."""
     keras.backend.clear_session()
     gc.collect()
-    arguments = [program.name, *(["--twin"] if twin else [])]
-    with warnings.catch_warnings():
+    with program.script(twin) as (file, arguments), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outcome = diagnose_script(SCRIPT, arguments, budget=budget, continue_=program.after)
+        outcome = diagnose_script(file, arguments, budget=budget, continue_=program.after)
     if not outcome.diagnoses:
         failed = outcome.traceback.strip().splitlines()[-1] if outcome.traceback else outcome.message
         return judge(program, Diagnosis(()), failed=failed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -176,6 +178,11 @@ class Program:
     def kind(self) -> str:
         """`"healthy"`, `"planted"` or `"compound"`."""
         return ("healthy", "planted", "compound")[len(self.groups)]
+
+    @contextmanager
+    def script(self, twin: bool = False) -> Iterator[tuple[Path, list[str]]]:
+        """The file to run and its arguments."""
+        yield Path(__file__).with_name("train.py"), [self.name, *(["--twin"] if twin else [])]
 
     def recipe(self, healthy: bool = False) -> Recipe:
         recipe = Recipe(self.choices, self.seed)

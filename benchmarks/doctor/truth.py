@@ -62,7 +62,7 @@ def _proved(name: str) -> dict[str, Any]:
     said: dict[str, Any] = {"fault": name, "code": entry.codes[0], "harm": None}
     if entry.codes[0] in OF_THE_REPORT:
         return {**said, "why": "harms what is reported, not the model"}
-    ways = [way for way in (*catalogue.WAYS, *catalogue.REAL_WAYS) if catalogue.written(way) and entry.fits(way)]
+    ways = [way for way in (*catalogue.WAYS, *catalogue.REAL_WAYS) if catalogue.writable(way) and entry.fits(way)]
     if not ways:
         return {**said, "why": "is written in none of the fixed ways"}
     said["way"] = str(ways[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from segnosis.doctor.snapshot import untouched
 PRICE = "gradient"
 
 _PLACES = (0.25, 0.5, 0.75)
+_NEAR = 4
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,16 @@ class Alignment:
         offsets: For points on the diagonal, from a quarter to three quarters of the way: how many image pixels (down,
             right) from its own place the output looks.
         spread: How wide it looks there, as a standard deviation in image pixels.
+        flat: Whether the output is a list of pixels, `(batch, pixels, classes)`, taken to run row by row.
+        near: Largest share of the slope within 4 image pixels of a point's own place.
     """
 
     size: tuple[int, int]
     image: tuple[int, int]
     offsets: tuple[tuple[float, float], ...]
     spread: float
+    flat: bool = False
+    near: float = 1.0
 
     @property
     def largest(self) -> float:
@@ -73,12 +78,14 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
             shape = tuple(outputs[head.index].shape)
             if len(shape) == 4:
                 found[head.name] = _of(model, head, noise, (int(shape[1]), int(shape[2])))
+            elif len(shape) == 3 and shape[1] == noise.shape[1] * noise.shape[2]:  # pixels row by row
+                found[head.name] = replace(_of(model, head, noise, noise.shape[1:3]), flat=True)
     return found
 
 
 def _of(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]) -> Alignment:
     height, width = image.shape[1:3]
-    offsets, spreads = [], []
+    offsets, spreads, near = [], [], []
     for place in _PLACES:
         row, column = (min(int(place * length), length - 1) for length in size)
         _, slope = array_gradient(partial(_at, model, head.index, row, column), image)
@@ -92,11 +99,17 @@ def _of(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]
         ]
         offsets.append((centre[0] - own[0], centre[1] - own[1]))
         away = (np.arange(height)[:, None] - centre[0]) ** 2 + (np.arange(width) - centre[1]) ** 2
+        rows, columns = (
+            np.abs(np.arange(length) - at) <= _NEAR for length, at in zip((height, width), own, strict=True)
+        )
+        near.append(float(weight[np.ix_(rows, columns)].sum() / weight.sum()))
         spreads.append(float(np.sqrt((weight * away).sum() / weight.sum())))
-    return Alignment(size, (height, width), tuple(offsets), max(spreads, default=0.0))
+    return Alignment(size, (height, width), tuple(offsets), max(spreads, default=0.0), near=max(near, default=1.0))
 
 
 def _at(model: keras.Model, index: int, row: int, column: int, image: Any) -> Any:
-    output = keras.ops.cast(keras.tree.flatten(model(image, training=False))[index][:, row, column], "float32")
+    output = keras.tree.flatten(model(image, training=False))[index]
+    pixel = output[:, row, column] if len(output.shape) == 4 else output[:, row * image.shape[2] + column]
+    output = keras.ops.cast(pixel, "float32")
     signs = keras.ops.convert_to_tensor(np.cos(np.arange(output.shape[-1])).astype("float32"))
     return keras.ops.sum(output * signs)  # the plain sum of a soft-max is 1, whatever the image

@@ -67,10 +67,14 @@ class Encoding:
         }
 
     def ids(self, array: np.ndarray) -> np.ndarray:
-        """Class id per pixel of one target array, −1 where it has none; one-hot by its largest channel."""
+        """Class id per pixel of one target array; one-hot by its largest channel.
+
+        −1 where it has none, or none that the output has a channel for.
+        """
         if self.kind in ("one-hot", "multilabel") or (self.kind == "soft" and array.shape[-1] > 1 and self.has_axis):
             inside = (array >= 0).all(axis=-1) & (array <= 1).all(axis=-1) & (array.sum(axis=-1) > 0)
-            return np.where(inside, array.argmax(axis=-1), -1)
+            largest = array.argmax(axis=-1)
+            return np.where(inside & (largest < self.num_classes), largest, -1)
         plain = array[..., 0] if self.has_axis else array
         rounded = np.round(plain.astype("float64"))
         return np.where((rounded >= 0) & (rounded < self.num_classes), rounded, -1).astype("int64")

@@ -43,6 +43,7 @@ class Head:
         known: Whether the graph could be walked.
         loss: The Keras loss that judges this output, or `None`.
         loss_weight: Its weight in the sum.
+        odd_weight: What stands in place of a weight and is no number, in words; empty when nothing does.
         metrics: Keras metrics of this output.
         problem: Why Keras cannot make a loss or metric of what was given; `fit()` raises the same.
     """
@@ -57,6 +58,7 @@ class Head:
     known: bool = False
     loss: Any = None
     loss_weight: float = 1.0
+    odd_weight: str = ""
     metrics: tuple[Any, ...] = ()
     problem: str | None = None
 
@@ -133,7 +135,10 @@ def measure(
                 shape = shapes[index] if index < len(shapes) else ()
                 head = replace(head, shape=shape, layer=_last_layer(model) if len(names) == 1 else "")
             weight = head.pick(weights)
-            head = replace(head, loss_weight=1.0 if weight is None else float(weight))
+            if isinstance(weight, int | float | np.number):
+                head = replace(head, loss_weight=float(weight))
+            elif callable(weight) or isinstance(weight, str):
+                head = replace(head, odd_weight=getattr(weight, "name", getattr(weight, "__name__", str(weight))))
             heads.append(_judged(head, loss, metrics, head.pick(batches[0].y) if batches else None))
     return tuple(heads)
 

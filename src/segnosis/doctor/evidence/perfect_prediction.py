@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class Probed:
         lowest_outside: Its lowest value found for values outside 0 … 1.
         blind_outside: Whether a wrong answer outside 0 … 1 has no gradient (clipped probabilities).
         class_weights: Cost of being unsure about a pixel of each class, relative to their mean.
+        alike: Pairs of classes whose pixels may be exchanged at no cost.
         zero_gradient: Whether its gradient is exactly 0 on soft predictions.
         blind_on_empty: Whether false positives on an image of background alone have no gradient.
         empty_nearly: Its value on such images alone when 0.1 % foreground is predicted everywhere.
@@ -77,6 +79,7 @@ class Probed:
     lowest_outside: float = np.inf
     blind_outside: bool = False
     class_weights: tuple[float, ...] = ()
+    alike: tuple[tuple[int, int], ...] = ()
     zero_gradient: bool = False
     blind_on_empty: bool = False
     empty_nearly: float = np.nan
@@ -239,6 +242,7 @@ def _probe_loss(loss: object, drawn: Drawn) -> Probed:
         lowest_outside=float(np.nanmin([*outside, np.inf])),
         blind_outside=_gradient_size(loss, drawn, 2 - 4 * truth) == 0.0,
         class_weights=_class_weights(ask, drawn, takes),
+        alike=_alike(ask, drawn, takes),
         zero_gradient=_gradient_size(loss, drawn, 0.5 * soft + 0.5 * np.roll(soft, 1, axis=1) * 0.9 + 0.01) == 0.0,
         **_on_empty(loss, drawn, takes),
         **_on_absent(loss, drawn, takes, on_logits if takes == "logits" else on_probabilities),
@@ -310,13 +314,37 @@ def _takes(ask, known: Known, magnitudes: Mapping[float, float], truth: np.ndarr
     return "probabilities" if np.isfinite(known.perfect) and not bounded else None
 
 
+def _sure(truth: np.ndarray, takes: str | None) -> np.ndarray:
+    return 8.0 * (2 * truth - 1) if takes == "logits" else _SURE * truth + (1 - _SURE) / max(2, truth.shape[-1])
+
+
+def _alike(ask, drawn: Drawn, takes: str | None) -> tuple[tuple[int, int], ...]:  # type: ignore[no-untyped-def]
+    """Pairs of classes that the loss does not tell apart; of many classes each is held against the next alone."""
+    truth, ids = drawn.truth, drawn.ids
+    count = truth.shape[-1]
+    if count < 3 or (truth.sum(-1) != 1).any():
+        return ()
+    sure = _sure(truth, takes)
+    base, spoilt = ask(sure), ask(np.roll(sure, 1, axis=-1))
+    pairs = combinations(range(count), 2) if count <= 8 else pairwise(range(count))
+    found = []
+    for one, other in pairs:
+        order = list(range(count))
+        order[one], order[other] = other, one
+        either = np.isin(ids, (one, other))
+        exchanged = np.where(either[..., None], sure[..., order], sure)
+        if abs(ask(exchanged) - base) <= 1e-6 * abs(spoilt - base):
+            found.append((one, other))
+    return tuple(found)
+
+
 def _class_weights(ask, drawn: Drawn, takes: str | None) -> tuple[float, ...]:  # type: ignore[no-untyped-def]
     """Rise of the loss when only the pixels of one class are unsure, per pixel of that class."""
     truth, ids = drawn.truth, drawn.ids
     count = int(ids.max()) + 1
     if count > 32:
         return ()
-    sure = 8.0 * (2 * truth - 1) if takes == "logits" else _SURE * truth + (1 - _SURE) / max(2, truth.shape[-1])
+    sure = _sure(truth, takes)
     unsure = 0.0 if takes == "logits" else 1 / max(2, truth.shape[-1])
     base = ask(sure)
     costs = []

@@ -62,6 +62,7 @@ class PlannedMovement:
         mean_share: Mean over the planned steps of the rate as a share of the highest; 1 where it stays.
         steps_that_count: The step from which on all others together move no kernel by 1 %.
         knows_gradients: Whether gradients could be measured; else `regardless` alone means something.
+        decay: Share of a kernel that the optimizer's own weight decay takes off in each step at the highest rate.
     """
 
     kernels: tuple[Reach, ...]
@@ -72,6 +73,7 @@ class PlannedMovement:
     mean_share: float = 1.0
     steps_that_count: int = 0
     knows_gradients: bool = True
+    decay: float = 0.0
 
     @property
     def per_step(self) -> float:
@@ -137,7 +139,14 @@ def measure(
         mean_share=float(planned_training.share_of_rate(np.arange(steps)).mean()),
         steps_that_count=_last_that_counts(last[:count] / sizes, planned_training.share_of_rate(np.arange(steps))),
         knows_gradients=gradients is not None,
+        decay=planned_training.rate * _weight_decay(inner),
     )
+
+
+def _weight_decay(optimizer: Any) -> float:
+    """Keras' decoupled decay of kernels; 0 where any variable is excluded, which may well be the kernels."""
+    excluded = any(getattr(optimizer, f"_exclude_from_weight_decay{what}", None) for what in ("", "_pattern"))
+    return 0.0 if excluded else float(getattr(optimizer, "weight_decay", None) or 0.0)
 
 
 def _of_size_one(model: keras.Model) -> list[Slope]:

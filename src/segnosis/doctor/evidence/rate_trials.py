@@ -3,7 +3,8 @@
 Steps of a usual size are not tried: nothing would be learned from it that a person does not see in the first epoch.
 Too small on average over the plan: all planned steps are gone through in a few dozen, each as many times larger, and
 held against Adam(1e-3).
-Too large: the user's rate against a tenth and a hundredth of it. Same weights, same batches, three of them.
+Too large: the user's rate against one whose steps are of a usual size, then a tenth and a hundredth of it.
+Same weights, same batches, three of them.
 
 How many steps are made follows from the plan and from the losses alone. A slow machine tries fewer batches, or none and
 says so; it never comes to another answer.
@@ -39,6 +40,7 @@ SMALL_STEP, LARGE_STEP = 2e-3, 0.05
 HOPELESS = 0.01
 """Largest planned change of a kernel with which no trial is needed."""
 REFERENCE_RATE = 1e-3
+_USUAL_STEP = 0.01  # of a kernel: what Adam(1e-3) does to kernels as He draws them
 _BOLDEST = 0.03
 _SEEDS = 3
 _LEAST, _MOST = 12, 40
@@ -159,10 +161,11 @@ def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses:
 
 def _too_high(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses: tuple[float, ...]) -> RateTrials:
     trainer.use(optimizer_copy(optimizer), moved.rate)
-    count = trainer.affordable(3 * _LARGE_STEPS)
+    count = trainer.affordable(2 * _LARGE_STEPS)  # a rate of usual steps mostly decides, after few
     given = [trainer.run(index, moved.rate, _LARGE_STEPS) for index in range(count)]
     trials = [_trial("x1", moved.rate, given)]
-    for factor in (0.1, 0.01):
+    usual = float(f"{_USUAL_STEP / moved.per_step * moved.rate:.0e}") / moved.rate  # a rate that a person would type
+    for factor in dict.fromkeys((min(0.1, usual), 0.1, 0.01)):
         smaller: list[_Run] = []
         for index, run in enumerate(given):
 

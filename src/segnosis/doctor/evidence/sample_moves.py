@@ -38,6 +38,13 @@ _AS_GIVEN = "as given"
 _CLEAR = 8.0
 _ZOOMS = (0.6, 0.75, 1.3, 1.5, 1.75, 2.0)
 _STILL = 1  # cells that a search may stray without meaning it
+_ALIKE = (
+    ("transposed", "transposed along the other diagonal"),
+    ("rotated by 90°", "rotated by 270°"),
+    ("flipped left to right", "flipped top to bottom"),
+    ("rotated by 180°",),
+)
+"""Turns that one turn of the mask becomes when image and mask are then mirrored or turned together: the conjugates."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,13 @@ class Search:
     gains: float
     in_place: float
     moves: dict[str, int]
+
+    def one_turn(self) -> tuple[str, float, float]:
+        """The turn that all masks may have had before an augmentation, and shares: of it, of masks as given."""
+        total = max(1, sum(self.moves.values()))
+        shares = {names[0]: sum(self.moves.get(name, 0) for name in names) / total for names in _ALIKE}
+        turn = max(shares, key=lambda name: shares[name])
+        return turn, shares[turn], self.moves.get(_AS_GIVEN, 0) / total
 
 
 @dataclass(frozen=True)

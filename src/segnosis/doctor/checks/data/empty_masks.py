@@ -21,10 +21,11 @@ import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.doctor import pair_patients
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
+from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT003", "error"
@@ -60,6 +61,16 @@ def check(
         "stored_masks": stored,
         "stored_empty": stored_empty,
     }
+    if target_census is not None and target_census.samples >= fewest and target_census.planes > 1:
+        seen = target_census
+        if seen.distinct == 1 and seen.minimum == seen.maximum:
+            return Finding(
+                says=f"Every value of all {seen.planes} planes of {seen.samples} masks is {seen.minimum:g} after your "
+                "pipeline: no pixel has a class.",
+                measured=measured,
+                fix="Print `mask.sum(axis=(0, 1))`, pixels per class, at every step from file to batch; most likely "
+                "the values that the classes are looked up by are not those of the files.",
+            )
     if total < fewest:
         return NotApplicable(f"{total} masks are too few to call them all empty; it takes {fewest}")
     if empty < most_empty * total:
@@ -108,6 +119,11 @@ def sick() -> Case:
     return Case(
         pairs=pair_patients.pairs(images, masks), batches=pair_patients.batches(images, masks // 255), num_classes=2
     )
+
+
+def sick_in_all_planes() -> Case:
+    batches = [Batch(batch.x, np.zeros_like(batch.y)) for batch in squares("one-hot", count=3)]
+    return Case(model=segmenter(3, "softmax"), loss="categorical_crossentropy", batches=batches)
 
 
 def healthy() -> Case:

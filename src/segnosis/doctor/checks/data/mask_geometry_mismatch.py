@@ -6,7 +6,8 @@ when transposed, flipped, turned or shifted by up to an eighth of the image: in 
 one. A mask that fits by chance is told by the spread of chance: a single one must stand 4 of its standard deviations
 above, and as far above what the same mask, moved alike, reaches on images that are not its own. One shifted mask is
 only suspected: a small outline finds a second place by chance. Symmetric scenes gain nothing by a flip and stay
-silent.
+silent. A turn that an augmentation mirrors afterwards, image and mask together, is found as what it has become, a
+transposition along either diagonal say, where at most `most_as_given` of the masks fit as they are.
 
 ## Why the model does not learn
 The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like,
@@ -19,10 +20,14 @@ exchange axes once: `mask = mask.T`. Resize masks with nearest interpolation onl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
+from segnosis.doctor.evidence.sample_moves import SampleMoves
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT002", "error"
@@ -54,6 +59,10 @@ def check(
     suspected_surprise: float = 3.5,
     proven_surprise: float = 5.0,
     most_own: float = 0.5,
+    most_as_given: float = 0.1,
+    min_standing_out: float = 4.0,
+    certain_standing_out: float = 6.0,
+    sample_moves: SampleMoves | None = None,
 ) -> Verdict:
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
     if agreement is None and pair_files is None:
@@ -88,8 +97,13 @@ def check(
             "interpolation=cv2.INTER_NEAREST)`",
             where=tuple(item.where for item in pair_files.other_size[:20]),
         )
+    turned = None
+    if sample_moves is not None:
+        turned = _turned_before_an_augmentation(
+            sample_moves, measured, most, most_as_given, min_standing_out, certain_standing_out
+        )
     if agreement is None or not agreement.capable:
-        return Healthy(measured)
+        return turned or Healthy(measured)
     if share >= most and gain >= mean_gain:
         shift = "shifted" in move
         named = [item for item in agreement.misplaced if item.move == move or (shift and "shifted" in item.move)]
@@ -102,6 +116,8 @@ def check(
             fix=_mend(spoken),
             where=tuple(item.where for item in named[:20]),
         )
+    if turned is not None:
+        return turned
     noise = agreement.spread / agreement.unit
     single = [
         item
@@ -128,6 +144,28 @@ def check(
             else "suspected",
         )
     return Healthy(measured)
+
+
+def _turned_before_an_augmentation(
+    sample_moves: SampleMoves,
+    measured: Mapping[str, Any],
+    most: float,
+    most_as_given: float,
+    min_standing_out: float,
+    certain_standing_out: float,
+) -> Finding | None:
+    turn, turned, as_given = sample_moves.turns.one_turn()
+    stands_out = sample_moves.turns.stands_out
+    if stands_out < min_standing_out or turned < most or as_given > most_as_given:
+        return None
+    return Finding(
+        says=f"{turned:.0%} of {sample_moves.compared} masks fit their images when {turn}, some of them after "
+        f"mirroring both; {as_given:.0%} fit as they are.",
+        measured={**measured, "masks_that_fit_when_turned": turned, "masks_that_fit_as_they_are": as_given},
+        fix=_mend(turn),
+        where=("the input pipeline, before the augmentation",),
+        level="proven" if stands_out >= certain_standing_out else "suspected",
+    )
 
 
 def _least(item: Misplaced, turn: float, shift: float) -> float:

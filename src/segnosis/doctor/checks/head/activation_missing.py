@@ -1,10 +1,11 @@
 """The loss expects probabilities and gets raw numbers.
 
 ## What it looks for
-A head without soft-max or sigmoid in front of a loss that takes its output for probabilities: Keras' own with
-`from_logits=False` (the default), and losses of your own whose value goes below that of a perfect prediction, becomes
-NaN or loses its gradient once predictions leave 0 to 1. Losses that stay sensible there, squared errors say, are left
-alone.
+A head without soft-max or sigmoid (a ReLU, which has no upper bound, is neither) in front of a loss that takes its
+output for probabilities: Keras' own with `from_logits=False` (the default), and losses of your own whose value goes
+below that of a perfect prediction, becomes NaN or loses its gradient once predictions leave 0 to 1. Losses that stay
+sensible there, squared errors say, are left alone.
+
 Of a model without a graph, at least the share `min_outside` of its outputs must lie outside 0 to 1.
 
 ## Why the model does not learn
@@ -31,6 +32,8 @@ from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
 CODE, SEVERITY = "HED002", "error"
 
+_UNBOUNDED = {"relu", "softplus", "elu"}
+
 
 def check(
     heads: Sequence[Head],
@@ -52,8 +55,8 @@ def check(
                 np.mean([np.mean((a < -1e-3) | (a > 1 + 1e-3)) for a in (*output.arrays, *output.stretched)])
             )
             measured |= {"lowest_output": output.low, "highest_output": output.high, "outside_0_to_1": outside}
-            linear = head.known and not unknown and not head.activations
-            if output.format == "log-probabilities" or (outside < min_outside and not linear):
+            unbounded = head.known and not unknown and {step.does for step in head.activations} <= _UNBOUNDED
+            if output.format == "log-probabilities" or (outside < min_outside and not unbounded):
                 continue
         elif unknown:
             continue
@@ -61,9 +64,10 @@ def check(
         if reason is None:
             continue
         seen = f" ({output.low:.2f} to {output.high:.2f})" if output is not None else ""
+        ends_in = f" behind {head.activations[-1].does}" if head.activations else ""
         return Finding(
-            says=f"The head `{head.place[0]}` gives raw numbers{seen}, and the loss {head.loss_name} takes them for "
-            f"probabilities{reason}.",
+            says=f"The head `{head.place[0]}` gives raw numbers{ends_in}{seen}, and the loss {head.loss_name} takes "
+            f"them for probabilities{reason}.",
             measured=measured,
             fix=_fix(head, output.arrays[0].shape[-1] if output is not None else None),
             where=head.place,
@@ -111,6 +115,10 @@ def sick() -> Case:
     import keras
 
     return Case(model=segmenter(3), loss=keras.losses.SparseCategoricalCrossentropy(), batches=squares())
+
+
+def sick_behind_relu() -> Case:
+    return Case(model=segmenter(3, "relu"), loss="sparse_categorical_crossentropy", batches=squares())
 
 
 def healthy() -> Case:

@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from segnosis.doctor.ask import Raised
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.evidence.loss_parts import LossParts
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
@@ -36,6 +39,7 @@ def check(
     max_gap_classes: int = 255,
     encodings: Mapping[str, Encoding] | None = None,
     forward: Mapping[str, Output] | None = None,
+    loss_parts: LossParts | None = None,
 ) -> Verdict:
     measured: dict[str, float | str | None] = {}
     for head in heads:
@@ -43,8 +47,11 @@ def check(
         channels = head.shape[-1] if head.shape else encoding.channels if encoding else None
         classes = _classes_from_zero(encoding, max_gap_classes)
         measured = {"head": head.name, "channels": channels, "classes_in_masks": classes, "loss": head.loss_name}
-        for judge in (_one_channel, _wrong_axis, _too_few, _other_depth):
-            problem = judge(head, channels, classes, encoding, output)
+        raises = loss_parts is not None and isinstance(loss_parts.outputs.get(head.name), Raised)
+        problems = [judge(head, channels, classes, encoding, output) for judge in (_one_channel, _wrong_axis, _too_few)]
+        if head.family is not None or raises:  # a loss of one's own may take more planes than there are classes
+            problems.append(_other_depth(head, channels, encoding))
+        for problem in problems:
             if problem is not None:
                 says, fix = problem
                 return Finding(says=says, measured=measured, fix=fix, where=head.place)
@@ -135,13 +142,11 @@ def _too_few(
     )
 
 
-def _other_depth(
-    head: Head, channels: int | None, classes: int | None, encoding: Encoding | None, output: Output | None
-) -> _Problem:
+def _other_depth(head: Head, channels: int | None, encoding: Encoding | None) -> _Problem:
     if encoding is None or not encoding.has_axis or encoding.kind not in ("one-hot", "multilabel", "soft"):
         return None
     depth = encoding.shape[-1]
-    if channels is None or depth in (1, channels) or head.family is None:
+    if channels is None or depth in (1, channels):
         return None
     return (
         f"The masks are one-hot of {depth} classes, and `{head.place[0]}` has {channels} "
@@ -162,6 +167,21 @@ def sick() -> Case:
         warnings.simplefilter("ignore")  # Keras warns of this soft-max too
         model = segmenter(1, "softmax")
     return Case(model=model, loss="binary_crossentropy", batches=squares("binary", num_classes=2))
+
+
+def sick_with_deeper_masks() -> Case:
+    return Case(
+        model=segmenter(3, "softmax"), loss="categorical_crossentropy", batches=squares("one-hot", num_classes=4)
+    )
+
+
+def sick_with_deeper_masks_and_a_loss_of_its_own() -> Case:
+    import keras
+
+    def overlap(y_true: Any, y_pred: Any) -> Any:
+        return 1 - keras.ops.mean(y_true * y_pred)
+
+    return Case(model=segmenter(3, "softmax"), loss=overlap, batches=squares("one-hot", num_classes=4))
 
 
 def healthy() -> Case:

@@ -5,6 +5,8 @@ An output of another size than its masks. And for three points of the output, wh
 its slope with respect to the pixels, on noise. A few pixels come from striding, and a network that looks at much
 of the image has no sharp centre: only an offset that all points share and that is larger than it looks wide counts, or
 one several times as large. They come from `padding="valid"`, cropping or padding on one side, and stretching back.
+Of an output that is a list of pixels, `(batch, pixels, classes)`, less than `min_near` of the slope may lie about a
+pixel's own place: then a reshape has mixed pixels and classes.
 
 ## Why the model does not learn
 It learns shifted borders: the overlap has a ceiling that no training passes, and thin objects are lost.
@@ -16,8 +18,11 @@ It learns shifted borders: the overlap has a ceiling that no training passes, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from segnosis.doctor.case import Case
+import numpy as np
+
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.alignment import Alignment
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
@@ -34,6 +39,7 @@ def check(
     max_offset: float = 4.0,
     max_spreads: float = 1.5,
     certain_spreads: float = 3.0,
+    min_near: float = 0.1,
     encodings: Mapping[str, Encoding] | None = None,
 ) -> Verdict:
     measured: dict[str, float | str | None] = {}
@@ -41,7 +47,8 @@ def check(
         if head.name not in alignment:
             continue
         seen, encoding = alignment[head.name], (encodings or {}).get(head.name)
-        masks = encoding.shape[1:3] if encoding is not None and len(encoding.shape) >= 3 else seen.size
+        has_rows = encoding is not None and len(encoding.shape) >= 3 and not seen.flat
+        masks = encoding.shape[1:3] if encoding is not None and has_rows else seen.size
         measured = {
             "head": head.name,
             "output_size": f"{seen.size[0]} × {seen.size[1]}",
@@ -57,6 +64,15 @@ def check(
                 "cannot compare them.",
                 measured=measured,
                 fix='`padding="same"` in every convolution, and image sizes divisible by 2 to the number of poolings.',
+                where=head.place,
+            )
+        if seen.flat and seen.near < min_near and seen.largest > max_offset:
+            return Finding(
+                says=f"The pixels of `{head.name}`, one after the other, are not those of the image row by row: they "
+                f"look up to {seen.largest:.0f} image pixels beside their own place, and {seen.near:.0%} of their "
+                "slope lies about it.",
+                measured={**measured, "slope_about_own_place": seen.near},
+                fix="`keras.layers.Reshape((height * width, classes))` alone, without `Permute`: classes come last.",
                 where=head.place,
             )
         is_shift = seen.shift > max(max_offset, max_spreads * seen.spread)
@@ -89,6 +105,26 @@ def sick_with_a_wide_view() -> Case:
         keras.layers.DepthwiseConv2D(9, padding="same", depthwise_initializer="ones"),
     ]
     return Case(model=segmenter(3, after=after, size=48), batches=squares("ids", size=48))
+
+
+def _listed(*layers: Any) -> Case:
+    import keras
+
+    model = segmenter(3, after=layers, size=32)
+    batches = [Batch(batch.x, np.reshape(batch.y, (len(batch.y), 32 * 32, 3))) for batch in squares("one-hot", size=32)]
+    return Case(model=model, loss=keras.losses.CategoricalCrossentropy(from_logits=True), batches=batches)
+
+
+def sick_list() -> Case:
+    import keras
+
+    return _listed(keras.layers.Reshape((3, 32 * 32)), keras.layers.Permute((2, 1)))
+
+
+def healthy_list() -> Case:
+    import keras
+
+    return _listed(keras.layers.Reshape((32 * 32, 3)))
 
 
 def healthy() -> Case:

@@ -3,8 +3,9 @@
 ## What it looks for
 How much a pixel of each class counts, asked of the loss itself: a prediction that is sure everywhere but on one
 class, for each class. That, the sample weights and `class_weight` are held against how often each class occurs.
-Weights that are not numbers; a rare class that counts less than a common one; and `fit(class_weight=…)` with masks,
-which Keras cannot do.
+Weights that are not numbers; a rare class that counts less than a common one; classes whose pixels may be exchanged at
+no cost, since the weights of both are 0; and `fit(class_weight=…)` with masks, which Keras cannot do. Of several
+outputs one whose `loss_weights` are 0, and metrics that were given in the place of `loss_weights`.
 
 ## Why the model does not learn
 With 3 % foreground the background already weighs 32 times as much. Weights meant to mend that, given in the wrong
@@ -48,6 +49,9 @@ def check(
     judged = [head for head in heads if head.loss is not None and head.name in encodings]
     if not judged:
         return NotApplicable("no output has both a loss and a target")
+    weighed = next(filter(None, (_weight_of_output(head, len(judged)) for head in judged)), None)
+    if weighed is not None:
+        return weighed
     for head in judged:
         encoding = encodings[head.name]
         share = np.array(encoding.frequencies)
@@ -83,10 +87,44 @@ def check(
                 fix=f"`class_weights = {good}`.",
                 where=head.place,
             )
+        if probe is not None and probe.loss is not None and probe.loss.alike:
+            return _untold(head, probe.loss.alike, good, measured)
         finding = _reversed(head, share, weights, good, measured, max_imbalance, max_reversed, certain_reversed)
         if finding is not None:
             return finding
     return Healthy(measured)
+
+
+def _weight_of_output(head: Head, outputs: int) -> Finding | None:
+    if head.odd_weight:
+        return Finding(
+            says=f"`loss_weights` holds `{head.odd_weight}`, which is no number: in Keras 3 the third argument of "
+            "`compile` is `loss_weights`, where Keras 2 had `metrics`, and `fit` stops with an error.",
+            measured={"head": head.name, "loss_weight": head.odd_weight},
+            fix=f"`model.compile(optimizer, loss, metrics=[{head.odd_weight}])`.",
+            where=head.place,
+        )
+    if head.loss_weight == 0 and outputs > 1:
+        return Finding(
+            says=f"The loss of the output `{head.name}` is multiplied by a weight of 0: nothing trains what leads to "
+            "it alone.",
+            measured={"head": head.name, "loss_weight": 0.0},
+            fix=f'`loss_weights={{"{head.name}": 1.0, …}}`.',
+            where=head.place,
+        )
+    return None
+
+
+def _untold(head: Head, alike: Sequence[tuple[int, int]], good: list[float], measured: Mapping[str, Any]) -> Finding:
+    one, other = alike[0]
+    more = f", nor {len(alike) - 1} other pairs of classes" if len(alike) > 1 else ""
+    return Finding(
+        says=f"{head.loss_name} does not tell class {one} from class {other}{more}: exchanging them in a perfect "
+        "prediction costs nothing, so nothing is learned about them.",
+        measured={**measured, "pairs_not_told_apart": len(alike)},
+        fix=f"A weight above 0 for every class that is to be predicted: `class_weights = {good}`.",
+        where=(head.loss_name,),
+    )
 
 
 def _inverse(share: np.ndarray) -> list[float]:
@@ -191,6 +229,22 @@ def sick() -> Case:
     return Case(model=segmenter(2, "softmax"), loss=_weighted([0.96, 0.04]), batches=batches)
 
 
+def sick_by_zeros() -> Case:
+    batches = squares("one-hot", num_classes=3, foreground=0.2)
+    return Case(model=segmenter(3, "softmax"), loss=_weighted([1.0, 0.0, 0.0]), batches=batches)
+
+
+def sick_by_metrics_for_weights() -> Case:
+    case = healthy()
+    case.model.compile("adam", case.loss, ["accuracy"])
+    return case
+
+
 def healthy() -> Case:
     batches = squares("one-hot", num_classes=2, foreground=0.2)
     return Case(model=segmenter(2, "softmax"), loss=_weighted([0.04, 0.96]), batches=batches)
+
+
+def healthy_without_the_background() -> Case:
+    batches = squares("one-hot", num_classes=3, foreground=0.2)
+    return Case(model=segmenter(3, "softmax"), loss=_weighted([0.0, 1.0, 1.0]), batches=batches)

@@ -8,6 +8,11 @@ no larger than the data term is now. Where it is more than 10 times that, kernel
 length; without a normalization behind them nothing else than that can happen, with one it is suspected above a share
 of 0.95.
 
+Weight decay inside the optimizer (`AdamW(weight_decay=…)`) is no part of the loss, so it is held against the steps:
+what it takes off a kernel in each step against the most that a gradient, always pulling outwards, could add. Above
+`max_pull` it is suspected and above `certain_pull` proven, where the whole plan would shrink a kernel `min_shrinks`
+times by e.
+
 ## Why the model does not learn
 The printed loss is the sum. It can be above 1 where a Dice loss ends at 1, and it falls because weights shrink, while
 the overlap with the masks stays what it was. Where the regularization pulls harder than the data, weights go to zero.
@@ -26,9 +31,10 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence.gradients import Gradients
 from segnosis.doctor.evidence.loss_parts import LossParts
+from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.shown import parts
-from segnosis.doctor.snapshot import model_copy
+from segnosis.doctor.snapshot import model_copy, optimizer_copy
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LOS003", "error"
@@ -41,8 +47,15 @@ def check(
     max_pull: float = 1.0,
     max_times: float = 10.0,
     large_share: float = 0.95,
+    certain_pull: float = 2.0,
+    min_shrinks: float = 1.0,
     gradients: Gradients | None = None,
+    planned_movement: PlannedMovement | None = None,
 ) -> Verdict:
+    if planned_movement is not None:
+        finding = _decays(planned_movement, max_pull, certain_pull, min_shrinks)
+        if finding is not None:
+            return finding
     if loss_parts.data is None or loss_parts.share is None:
         return NotApplicable("the data term of the loss could not be computed")
     if not math.isfinite(loss_parts.data + loss_parts.penalty):
@@ -110,11 +123,38 @@ def check(
     )
 
 
+def _decays(moved: PlannedMovement, max_pull: float, certain_pull: float, min_shrinks: float) -> Finding | None:
+    """The finding on weight decay in the optimizer, if its pull is too strong."""
+    shrinks = moved.decay * moved.mean_share * moved.steps
+    if not moved.knows_gradients or moved.decay <= max_pull * moved.per_step or shrinks < min_shrinks:
+        return None
+    pull = moved.decay / moved.per_step
+    decay = moved.decay / moved.rate
+    wanted = min(1e-2, 10.0 ** math.floor(math.log10(decay / pull / 50)))
+    return Finding(
+        says=f"Each step of {moved.optimizer} takes {moved.decay:.2g} of itself off every weight "
+        f"(weight_decay={decay:g} at a rate of {moved.rate:g}), and the gradient adds {moved.per_step:.2g} of a kernel "
+        f"at most: kernels shrink to {1 / pull:.0%} of what they are, whatever the masks say.",
+        measured={
+            "weight_decay": decay,
+            "decay_per_step": moved.decay,
+            "step_per_kernel": moved.per_step,
+            "ratio": pull,
+        },
+        fix=f"`keras.optimizers.{moved.optimizer}(…, weight_decay={wanted:.0e})` in place of {decay:g}.",
+        level="proven" if pull > certain_pull else "suspected",
+    )
+
+
 def mend(case: Case) -> Case:
-    """No penalty on weights."""
+    """No penalty on weights and no decay of them."""
     model = model_copy(case.model, case.batches[0].x if case.batches else None)
     regularized = [variable for variable in model.trainable_variables if variable.regularizer is not None]
-    if not regularized:
+    if getattr(case.optimizer, "weight_decay", None):
+        optimizer = optimizer_copy(case.optimizer)
+        optimizer.weight_decay = None
+        case = replace(case, optimizer=optimizer)
+    elif not regularized:
         raise Unavailable("the penalty comes from the layers' own code")
     for variable in regularized:
         variable.regularizer = None
@@ -170,5 +210,19 @@ def sick_crushing_before_a_normalization() -> Case:
     return _case(0.14, wide=True, normalized=True)
 
 
+def _decaying(weight_decay: float) -> Case:
+    import keras
+
+    return replace(_case(0.0), optimizer=keras.optimizers.AdamW(1e-3, weight_decay=weight_decay))
+
+
+def sick_by_decay() -> Case:
+    return _decaying(100.0)
+
+
 def healthy() -> Case:
     return _case(1e-4)
+
+
+def healthy_with_decay() -> Case:
+    return _decaying(0.1)

@@ -1,11 +1,11 @@
 """The steps are so large that training breaks.
 
 ## What it looks for
-Where a step is longer than 0.05 of a typical kernel, a few dozen steps on copies: the user's rate, a tenth and a
-hundredth of it, from the same weights on three batches. The user's rate must end in NaN, above where it started, or
-with an output that is the same for every pixel; a smaller one must end at least `min_gain` lower, each time. Or the
-user's rate ends above what guessing by class frequency costs, where a smaller one ends below `max_against_guessing` of
-that. High rates that work are left alone.
+Where a step is longer than 0.05 of a typical kernel, a few dozen steps on copies: the user's rate, one whose steps are
+0.01 of a kernel, and unless that decides, a tenth and a hundredth of it, from the same weights on three batches. The
+user's rate must end in NaN, above where it started, or with an output that is the same for every pixel; a smaller one
+must end at least `min_gain` lower, each time. Or the user's rate ends above what guessing by class frequency costs,
+where a smaller one ends below `max_against_guessing` of that. High rates that work are left alone.
 
 ## Why the model does not learn
 A step longer than the valley is wide climbs the other side. Weights grow, ReLUs die, the output becomes constant, or

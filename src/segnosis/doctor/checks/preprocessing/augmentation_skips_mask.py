@@ -41,6 +41,8 @@ def check(
     certain_standing_out: float = 6.0,
     max_in_place: float = 0.9,
     max_one_move: float = 0.75,
+    min_one_turn: float = 0.6,
+    max_as_given: float = 0.1,
     sample_moves: SampleMoves | None = None,
 ) -> Verdict:
     seen = augmentation_geometry
@@ -85,8 +87,10 @@ def check(
     if sample_moves is not None:
         search = sample_moves.shifts or sample_moves.turns
         commonest = max(search.moves.values()) / sample_moves.compared  # one move for all is not augmentation
+        _, one_turn, as_given = search.one_turn()  # nor is one that joint mirroring has multiplied: DAT002 says so
+        one_for_all = commonest > max_one_move or (one_turn >= min_one_turn and as_given <= max_as_given)
         belongs = search.stands_out >= min_standing_out and search.gains >= 1
-        if belongs and search.in_place < max_in_place and commonest <= max_one_move:
+        if belongs and search.in_place < max_in_place and not one_for_all:
             told = ", ".join(f"{count} {name}" for name, count in search.moves.items())
             return Finding(
                 says=f"The masks of {sample_moves.compared} samples fit their own images in ways that differ from "

@@ -4,7 +4,8 @@
 Images whose values span less than two hundredths at the first layer with weights: a division by 255 in the pipeline
 and another in the model or in `preprocess_input`. Images that are merely dark are told apart by where the range ends:
 1/255, or the lower end of −1 to 1; by a Rescaling layer behind data that is scaled already; and by the images as
-stored, when given.
+stored, when given. And images whose every channel stays within `max_contrast` of a value `min_offset` deviations away
+from 0: that is what subtracting a mean and dividing by a deviation makes of images that were standardized already.
 
 ## Why the model does not learn
 The network sees one constant, the image does not reach it: it learns how common each class is, and no more.
@@ -15,7 +16,9 @@ Remove one of the two.
 
 from __future__ import annotations
 
-from segnosis.doctor.case import Case
+import numpy as np
+
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.input_statistics import InputStatistics
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -23,7 +26,14 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 CODE, SEVERITY = "PRE002", "error"
 
 
-def check(input_statistics: InputStatistics, *, max_span: float = 0.02, min_span: float = 1e-7) -> Verdict:
+def check(
+    input_statistics: InputStatistics,
+    *,
+    max_span: float = 0.02,
+    min_span: float = 1e-7,
+    max_contrast: float = 0.03,
+    min_offset: float = 25.0,
+) -> Verdict:
     train = input_statistics.train
     arriving = input_statistics.arriving or train
     measured = {
@@ -35,6 +45,17 @@ def check(input_statistics: InputStatistics, *, max_span: float = 0.02, min_span
     }
     if train.high - train.low < min_span:
         return NotApplicable("every image is one constant")
+    offset = min(abs(mean) / max(spread, 1e-12) for mean, spread in zip(arriving.mean, arriving.deviation, strict=True))
+    measured["offset_in_deviations"] = offset
+    if arriving.inner >= max_span and max(arriving.deviation) <= max_contrast and offset >= min_offset:
+        means = ", ".join(f"{mean:.2f}" for mean in arriving.mean)
+        return Finding(
+            says=f"Every pixel lies within {max(arriving.deviation):.3f} (standard deviation) of its channel's mean "
+            f"({means}): images that were standardized once were standardized again, and next to no contrast is left.",
+            measured=measured,
+            fix="`images = (images / 255.0 - mean) / std` once.",
+            where=("the input pipeline",),
+        )
     if arriving.inner >= max_span or arriving.high - arriving.low >= 5 * max_span:
         return Healthy(measured)
     in_model = input_statistics.rescaling < 0.02 and train.low >= -1.5 and train.high <= 1.5
@@ -67,6 +88,17 @@ def sick() -> Case:
     import keras
 
     return Case(model=segmenter(3, before=[keras.layers.Rescaling(1 / 255)]), batches=squares("ids", scale=1.0))
+
+
+def sick_standardized() -> Case:
+    mean, deviation = np.array([0.485, 0.456, 0.406], "float32"), np.array([0.229, 0.224, 0.225], "float32")
+
+    def standardized(x: np.ndarray) -> np.ndarray:
+        return (x / 255 - mean) / deviation
+
+    colour = [Batch(np.repeat(batch.x, 3, -1), batch.y) for batch in squares("ids", scale=255.0)]
+    batches = [Batch(standardized(standardized(batch.x)), batch.y) for batch in colour]
+    return Case(model=segmenter(3, image_channels=3), batches=batches)
 
 
 def healthy() -> Case:
