@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from segnosis.core.run_folder import RunFolder, read_json, write_json
 from segnosis.report import run_report
+from segnosis.report.charts import curves
 
 pytestmark = pytest.mark.one_backend
 
@@ -44,3 +46,11 @@ def test_confusion_rows_are_shares_of_the_truth(run: RunFolder) -> None:
     for row in matrix:
         for count in row:
             assert f">{100 * count / sum(row):.1f}</td>" in text
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_epochs_are_whole_numbers(epochs: int) -> None:
+    drawn = ElementTree.fromstring(curves("Loss", {"loss": [0.5] * epochs}))
+    ticks = [text.text for group in drawn.iter() if group.get("id", "").startswith("xtick_") for text in group.iter()]
+    assert ticks
+    assert all(label.strip().isdecimal() for label in ticks if label and label.strip())

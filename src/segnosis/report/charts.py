@@ -60,7 +60,7 @@ def curves(
         if limits:
             axes.set_ylim(*limits)
         axes.set_xlabel("epoch", color=_INK)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         return svg(", ".join(series), legend=legend)
 
 
