@@ -15,7 +15,7 @@ from segnosis.core import discovery
 from segnosis.core.errors import did_you_mean
 
 # Modules that are no architecture; discovery leaves them out.
-NOT_UNITS = ("backbones", "blocks", "fold", "freeze", "prune", "resize", "summary", "weights")
+NOT_UNITS = ("backbones", "blocks", "fold", "freeze", "nodes", "prune", "resize", "summary", "weights")
 _WHERE = {
     "cast": "fold",
     "fold": "fold",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,15 +12,7 @@ from keras import KerasTensor, layers
 from segnosis.core.errors import ArgumentError
 from segnosis.models.blocks import check_word
 from segnosis.models.freeze import leaves
-
-_LINEAR = keras.activations.linear
-_OUTPUT_CHANNELS = {
-    # Axes of a kernel that make its output channels, and which weight that kernel is.
-    layers.Conv2D: ((3,), 0),
-    layers.Conv2DTranspose: ((2,), 0),
-    layers.DepthwiseConv2D: ((2, 3), 0),
-    layers.SeparableConv2D: ((3,), 1),
-}
+from segnosis.models.nodes import OUTPUT_CHANNELS, Graph, Part, doubling
 
 
 def fold(model: keras.Model, *, precision: str | None = None, upsampling: bool | None = None) -> keras.Model:
@@ -83,7 +74,7 @@ class _Copy:
         self.made = self._model(model)
 
     def _model(self, model: Any) -> keras.Model:
-        graph = _Graph(model, normalization=self.normalization, upsampling=self.upsampling)
+        graph = Graph(model, normalization=self.normalization, upsampling=self.upsampling)
         inputs = keras.tree.map_structure(
             lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name),
             model._inputs_struct,
@@ -128,7 +119,7 @@ class _Copy:
             config["dtype"] = "float32" if exact else f"mixed_{self.precision}"
         return config
 
-    def _split(self, layer: Any, norm: Any, parts: list[_Part], tensors: dict[int, Any]) -> Any:
+    def _split(self, layer: Any, norm: Any, parts: list[Part], tensors: dict[int, Any]) -> Any:
         """A 3×3 convolution of joined maps as a sum: over those of full size, and of each small map transposed."""
         kernel, *bias = layer.get_weights() if norm is None else _folded(layer, norm)
         config = {**self._config(layer), "activation": None}
@@ -142,7 +133,7 @@ class _Copy:
                 name=f"{layer.name}_up{number}",
             )  # fmt: skip
             sums.append(up(tensors[id(part.tensor)]))
-            up.set_weights([_doubling(kernel[:, :, part.channels]), *(bias if biased else [])])
+            up.set_weights([doubling(kernel[:, :, part.channels]), *(bias if biased else [])])
         if full:
             maps = [tensors[id(part.tensor)] for part in full]
             x = maps[0] if len(maps) == 1 else layers.Concatenate(name=f"{layer.name}_concat")(maps)
@@ -150,84 +141,14 @@ class _Copy:
             sums.append(same(x))
             same.set_weights([np.concatenate([kernel[:, :, part.channels] for part in full], axis=2), *bias])
         x = sums[0] if len(sums) == 1 else layers.Add(name=f"{layer.name}_add")(sums)
-        if layer.activation is not _LINEAR:
+        if layer.activation is not keras.activations.linear:
             x = layers.Activation(layer.activation, dtype=config["dtype"], name=f"{layer.name}_activation")(x)
         return x
 
 
-class _Part(NamedTuple):
-    """Channels of a convolution's input, and the tensor they come from; `doubled` where it is up-sampled on the way."""
-
-    tensor: KerasTensor
-    channels: slice
-    doubled: bool
-
-
-class _Graph:
-    """The nodes of one functional model in the order of computation, and what can be folded into what.
-
-    Attributes:
-        norms: BatchNormalization to fold, by its convolution's node.
-        passed: Nodes whose output is their input: those BatchNormalizations.
-        parts: Input of a convolution that takes up-sampled maps, by its node.
-        skipped: Nodes that compute nothing any more: the up-samplings and concatenations before it.
-    """
-
-    def __init__(self, model: Any, *, normalization: bool, upsampling: bool) -> None:
-        depths = sorted(model._nodes_by_depth, reverse=True)
-        self.nodes = [node for depth in depths for node in model._nodes_by_depth[depth] if not node.is_input]
-        self._maker = {id(tensor): node for node in self.nodes for tensor in node.outputs}
-        self._uses = Counter(id(tensor) for node in self.nodes for tensor in node.input_tensors)
-        self._uses.update(id(tensor) for tensor in model.outputs)
-        self._calls = Counter(id(node.operation) for node in self.nodes)
-        self.norms: dict[int, Any] = {}
-        self.parts: dict[int, list[_Part]] = {}
-        self.passed: set[int] = set()
-        self.skipped: set[int] = set()
-        for node in self.nodes:
-            if normalization and isinstance(node.operation, layers.BatchNormalization):
-                self._find_norm(node)
-            if upsampling and isinstance(node.operation, layers.Conv2D):
-                self._find_doubled(node)
-
-    def _find_norm(self, node: Any) -> None:
-        maker = self._only(node.input_tensors[0])
-        if maker is None or type(maker.operation) not in _OUTPUT_CHANNELS or self._calls[id(node.operation)] > 1:
-            return
-        convolution, norm, axes = maker.operation, node.operation, len(node.input_tensors[0].shape)
-        linear = convolution.activation is _LINEAR
-        if linear and self._calls[id(convolution)] == 1 and norm.axis in (-1, axes - 1):
-            self.norms[id(maker)] = norm
-            self.passed.add(id(node))
-
-    def _find_doubled(self, node: Any) -> None:
-        layer = node.operation
-        plain = layer.kernel_size == (3, 3) and layer.strides == layer.dilation_rate == (1, 1) and layer.groups == 1
-        if not plain or layer.padding != "same" or self._calls[id(layer)] > 1 or type(layer) is not layers.Conv2D:
-            return
-        maker = self._only(node.input_tensors[0])
-        joined = (
-            maker is not None and isinstance(maker.operation, layers.Concatenate) and maker.operation.axis in (-1, 3)
-        )
-        parts, skipped, start = [], [], 0
-        for tensor in maker.input_tensors if joined else node.input_tensors[:1]:
-            up = self._only(tensor)
-            doubled = up is not None and _doubles(up.operation)
-            channels = slice(start, start := start + tensor.shape[-1])
-            parts.append(_Part(up.input_tensors[0] if doubled else tensor, channels, doubled))
-            skipped += [id(up)] if doubled else []
-        if skipped:
-            self.parts[id(node)] = parts
-            self.skipped.update(skipped, [id(maker)] if joined else [])
-
-    def _only(self, tensor: KerasTensor) -> Any:
-        """The node that makes `tensor`, where nothing else uses it."""
-        return self._maker.get(id(tensor)) if self._uses[id(tensor)] == 1 else None
-
-
 def _folded(convolution: Any, norm: Any) -> list[np.ndarray]:
     """Weights of `convolution` with bias, followed by nothing, that equal it followed by `norm`."""
-    axes, place = _OUTPUT_CHANNELS[type(convolution)]
+    axes, place = OUTPUT_CHANNELS[type(convolution)]
     weights = [weight.astype(np.float64) for weight in convolution.get_weights()]
     bias = weights.pop() if convolution.use_bias else 0.0
     statistics = {weight.name: np.asarray(keras.ops.convert_to_numpy(weight), np.float64) for weight in norm.weights}
@@ -236,19 +157,6 @@ def _folded(convolution: Any, norm: Any) -> list[np.ndarray]:
     weights[place] = kernel * scale.reshape([size if axis in axes else 1 for axis, size in enumerate(kernel.shape)])
     weights.append((bias - statistics["moving_mean"]) * scale + statistics.get("beta", 0.0))
     return [weight.astype(np.float32) for weight in weights]
-
-
-def _doubling(kernel: np.ndarray) -> np.ndarray:
-    """The 4×4 kernel that does in one transposed convolution what doubling and `kernel` `(3, 3, in, out)` do in two.
-
-    A row of the doubled map falls on one of the small map's rows twice; its products are summed beforehand.
-    """
-    sums = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
-    return np.einsum("ai,bj,ijcf->abfc", sums, sums, kernel).astype(np.float32)
-
-
-def _doubles(layer: Any) -> bool:
-    return isinstance(layer, layers.UpSampling2D) and layer.size == (2, 2) and layer.interpolation == "nearest"
 
 
 def _before_weights(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -1,4 +1,4 @@
-"""The same seed gives the same run. Training's one file that imports a backend: the switch is TensorFlow's own."""
+"""The same seed gives the same run: how TensorFlow is asked for it, and the other backends need not be."""
 
 from __future__ import annotations
 

@@ -13,12 +13,13 @@ import keras
 from segnosis.core.run_folder import RunFolder, write_text
 from segnosis.models import prune
 from segnosis.training import build, checkpoint, determinism, pace, stages, statistics
+from segnosis.training.faster import FasterModel
 from segnosis.training.feeds import Held, Rest, feed_for
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.optimizer import end_in, optimizer
 from segnosis.training.plan import Plan
-from segnosis.training.recorder import Recorder, TwoTermModel
+from segnosis.training.recorder import Recorder
 
 if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
@@ -101,7 +102,7 @@ def fit(
     network = build.model(plan, channels=spec.channels, num_classes=spec.num_classes)
     if plan.weights:
         listener.say(build.load_weights(plan, network))
-    model = TwoTermModel(network.input, network.output)
+    model = FasterModel(network.input, network.output)
     held_out = Held(feed_for(plan, validation, training=False))
     ignore = held_out.ignore_class
     loss = build.loss(plan, ignore_class=ignore)

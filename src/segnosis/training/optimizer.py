@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from segnosis.training import kernels
 from segnosis.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -158,7 +159,10 @@ def _own(optimizer: Any) -> Any:
 
 
 def _paced(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
+    import keras
     from keras import ops
+
+    adam = issubclass(base, keras.optimizers.Adam) and kernels.available()
 
     class Paced(base):
         """`base`, knowing how far its schedule is and how large its gradients are (mean over about ten steps)."""
@@ -186,6 +190,24 @@ def _paced(base: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Opti
             kept = 1.0 - 1.0 / _AVERAGED_OVER
             self.gradient_norm.assign(kept * self.gradient_norm + (1.0 - kept) * norm)
             return result
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            """Keras' own, in one pass over memory where there is an operation for it."""
+            if not adam:
+                super().update_step(gradient, variable, learning_rate)
+                return
+            betas, taken = (self.beta_1, self.beta_2), ops.cast(self.iterations + 1, "float32")
+            index = self._get_variable_index(variable)
+            kernels.adam(
+                variable,
+                self._momentums[index],
+                self._velocities[index],
+                gradient,
+                rate=learning_rate,
+                betas=betas,
+                powers=[ops.power(ops.cast(beta, "float32"), taken) for beta in betas],
+                epsilon=self.epsilon,
+            )
 
         def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
             """Keras' own counts every batch, also those that only accumulate and leave the weights as they are."""

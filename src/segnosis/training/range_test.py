@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segnosis.training import build, determinism
+from segnosis.training.faster import FasterModel
 from segnosis.training.feeds import feed_for
 from segnosis.training.optimizer import optimizer
 from segnosis.training.plan import Plan
-from segnosis.training.recorder import TwoTermModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def measure(plan: Plan, train: Dataset, *, progress: Callable[[int, int], None] 
     if plan.weights:
         build.load_weights(plan, network)
     feed = feed_for(plan.with_(steps_per_epoch=STEPS), train, training=True)
-    model = TwoTermModel(network.input, network.output)
+    model = FasterModel(network.input, network.output)
     # A plain number is a variable of the optimizer, and so can be set between two steps.
     model.compile(
         optimizer(plan.with_(schedule="constant", learning_rate=_LOWEST), steps=STEPS),
