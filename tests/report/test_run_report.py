@@ -48,6 +48,15 @@ def test_confusion_rows_are_shares_of_the_truth(run: RunFolder) -> None:
             assert f">{100 * count / sum(row):.1f}</td>" in text
 
 
+def test_scores_of_samples_that_chose_the_epoch_are_called_flattering(run: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(Path(shutil.copytree(run.root, tmp_path / "run")))
+    assert "These scores flatter" not in folder.report.read_text(encoding="utf-8")
+    scores = read_json(folder.scores)
+    scores["split"] = {"train": ["a"], "validation": ["b", "c"], "test": ["b", "c"]}
+    write_json(folder.scores, scores)
+    assert "These scores flatter" in run_report.write(folder).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3, 40])
 def test_epochs_are_whole_numbers(epochs: int) -> None:
     drawn = ElementTree.fromstring(curves("Loss", {"loss": [0.5] * epochs}))

@@ -15,7 +15,7 @@ def section(run: StoredRun) -> dict[str, Any] | None:
     scores = run.scores
     if not scores:
         return None
-    sure = scores.get("intervals")
+    sure, split = scores.get("intervals"), scores.get("split", {})
     rows = []
     for name, entry in scores["per_class"].items():
         each = [row["per_class_dice"][name] for row in scores["samples"]]
@@ -30,6 +30,7 @@ def section(run: StoredRun) -> dict[str, Any] | None:
         )
     return {
         "scores": scores,
+        "flatter": bool({*split.get("test", ())} & {*split.get("validation", ())}),
         "rows": rows,
         "sure": sure,
         "unit": "images" if scores.get("resampled", "image") == "image" else f"groups ({scores['resampled']})",
