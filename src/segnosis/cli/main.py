@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from traceback import print_exc
+from typing import NoReturn
 
 import typer
 
@@ -54,10 +56,24 @@ def main(arguments: list[str] | None = None) -> None:
         if traceback:
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", FAILED))
+        _leave(getattr(error, "exit_code", FAILED))
     except KeyboardInterrupt:
         print("error: stopped by you.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _leave(128 + signal.SIGINT)
+    except Exception:
+        from segnosis.training import processes
+
+        if not processes.met():
+            raise
+        print_exc()
+        _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End with an exit code; one of several processes that train together does not wait for the others."""
+    from segnosis.training import processes  # not needed for `--help`, which has to be quick
+
+    processes.leave(code)
 
 
 def _version(wanted: bool) -> None:

@@ -39,6 +39,7 @@ def command(
     from segnosis.report.diagnosis_text import render
     from segnosis.report.folds_text import folds_table
     from segnosis.report.scores_text import depth_table, table
+    from segnosis.training import processes
     from segnosis.training.plan import Plan
 
     if not data and plan is None and not resume:
@@ -62,6 +63,8 @@ def command(
         return
     run = train(source, **asked)
     screen.close()
+    if not processes.first():
+        return
     print(table(run.scores))
     if "depths" in run.scores:
         print(depth_table(run.scores["depths"]))

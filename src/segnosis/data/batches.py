@@ -18,6 +18,7 @@ from segnosis.core.errors import ArgumentError, did_you_mean
 from segnosis.data.bottleneck import Waiting, cores
 from segnosis.data.drawing import Drawing, name_of
 from segnosis.data.sample_cache import SampleCache, Where
+from segnosis.data.share import Share
 from segnosis.data.threads import Threads
 from segnosis.data.transforms.augment import preset
 from segnosis.data.transforms.base import Geometric, Mixing, Transform
@@ -61,6 +62,7 @@ class Batches(Drawing):
         workers: int | None = None,
         processes: bool | None = None,
         cached_in: tuple[Path, int] | None = None,
+        share: Share | None = None,
     ) -> None:
         self._settings = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
@@ -90,7 +92,7 @@ class Batches(Drawing):
         # Those that make the truth soft come last: the others take class ids.
         self.mixings = sorted((t for t in transforms if isinstance(t, Mixing)), key=lambda t: t.soft)
         self.seeks_foreground = any(isinstance(t, Crop) and t.foreground_share > 0 for t in transforms)
-        self.fill, self.on_error = fill, on_error
+        self.fill, self.on_error, self.share = fill, on_error, share or Share()
 
         spec: DatasetSpec = dataset.spec
         self.num_classes, self.channels = spec.num_classes, spec.channels
@@ -178,6 +180,10 @@ class Batches(Drawing):
         if isinstance(self._ahead, Workers) and self._ahead.seconds_per_batch:
             return self._ahead.seconds_per_batch
         return self._making_seconds / self._made if self._made else None
+
+    def samples_in(self, step: int) -> int:
+        """Samples of batch number `step`, of which a process with a share makes only some."""
+        return min(self.batch_size, len(self._order(self.epoch)) - step * self.batch_size)
 
     def indices(self, epoch: int) -> np.ndarray:
         """The samples of one epoch in order, `(draws, 2)`: number, and how often it was drawn before in the epoch."""
@@ -269,6 +275,9 @@ class Batches(Drawing):
         """One batch, made here and now: the same to the bit whoever makes it."""
         started = time.perf_counter()
         draws = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        own = self.share.rows(len(draws))
+        if not self.mixings:  # those mix samples of the whole batch
+            draws, own = draws[own], slice(None)
         x = np.empty((len(draws), *self.size, self.channels), np.float32)
         y = np.empty((len(draws), *self.size), np.int32)
         for k, (index, turn) in enumerate(draws.tolist()):
@@ -280,6 +289,7 @@ class Batches(Drawing):
             rng = self._rng(epoch, step, number, 1)  # four numbers: never the stream of a sample
             if rng.random() < mixing.probability:
                 x, y = mixing.mix(rng, x, y)
+        x, y = x[own], y[own]
         with self._lock:
             self._made += 1
             self._making_seconds += time.perf_counter() - started

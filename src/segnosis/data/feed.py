@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segnosis.data.batches import Batches
 from segnosis.data.sample_cache import Where
+from segnosis.data.share import Share
 from segnosis.data.transforms.base import Transform
 from segnosis.data.transforms.sampling import Fill
 
@@ -33,6 +34,7 @@ def feed(
     cache: Where = "auto",
     workers: int | None = None,
     processes: bool | None = None,
+    share: Share | None = None,
 ) -> Batches:
     """Batches of `dataset` as a `keras.utils.PyDataset`, for `model.fit(feed, shuffle=False)`.
 
@@ -61,6 +63,7 @@ def feed(
         workers: Threads or processes that work ahead; 0 for none, `None` for half the cores, at most 4.
         processes: Whether they are processes, which give the same batches to the bit through shared memory. `None`:
             threads, and if an epoch is then held up by its data and there are cores left, processes.
+        share: Which samples of every batch to make, where other processes make the others; `None` for all.
 
     Returns:
         A `Batches` that is a `PyDataset` too: x float32 `(batch, height, width, channels)` in the values of the files,

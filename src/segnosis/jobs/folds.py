@@ -14,6 +14,7 @@ from segnosis.core.errors import ArgumentError, RunError, StoppedError
 from segnosis.core.run_folder import RunFolder, read_json, write_json
 from segnosis.jobs.run import FOLDS, Run, fold_folders
 from segnosis.jobs.train import fresh, only_one_limit, train
+from segnosis.training import processes
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
@@ -84,6 +85,13 @@ def cross_validate(
         DataError: The data cannot be read, or has fewer groups than folds.
     """
     only_one_limit(minutes, epochs)
+    if processes.count() > 1:
+        raise ArgumentError(
+            "Several processes train one model together; a cross-validation trains its folds in one process.",
+            received={"processes": processes.count()},
+            cure="Start one process, which uses all devices of its host, or train one fold a time from Python: "
+            "segnosis.train(data, fold=(1, 5)).",
+        )
     listener = listener or Listener()
     if resume:
         root, job = _unfinished(out, folds)

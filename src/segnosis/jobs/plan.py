@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segnosis import data
-from segnosis.jobs.train import examined
+from segnosis.jobs.decide import examined
 from segnosis.training import planner
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan

@@ -14,14 +14,11 @@ import numpy as np
 from segnosis import data
 from segnosis.core.errors import ArgumentError, RunError, StoppedError
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_with
-from segnosis.data import folds
-from segnosis.data.dataset import Dataset
-from segnosis.data.fingerprint import Fingerprint, FingerprintScan
 from segnosis.data.labels import IGNORE
-from segnosis.data.split import Split
-from segnosis.doctor.check_data import check_data
-from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.jobs.decide import Decided, same_samples, samples, split
+from segnosis.jobs.decide import decide as first_look
 from segnosis.jobs.run import Run
+from segnosis.training import processes
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
@@ -45,6 +42,9 @@ def train(
     listener: Listener | None = None,
 ) -> Run:
     """Train a segmentation model on a data set, score it on held-out samples, and say what is wrong if something is.
+
+    Started as several processes (by SLURM, MPI, Kubernetes or by hand) they train together on the JAX backend; all but
+    the first return when training is over, with the run that the first goes on to score.
 
     Args:
         source: A folder of images and masks, or a `Plan`.
@@ -73,13 +73,22 @@ def train(
     # The training floor loads Keras; a wrong argument or folder should say so at once.
     only_one_limit(minutes, epochs)
     started = time.monotonic()
-    listener = listener or Listener()
+    listener = (listener or Listener()) if processes.first() else Listener()
     given = source if isinstance(source, Plan) else None
-    if resume:
-        folder, given = _unfinished(out)
-    else:
+    processes.begin()
+
+    def place() -> dict[str, Any]:
+        if resume:
+            folder, plan = _unfinished(out)
+            return {"root": str(folder.root), "plan": plan.model_dump(mode="json")}
         name = Path(given.data if given else str(source)).resolve().name
         folder = fresh(Path(out) if out else Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        return {"root": str(folder.root), "plan": None}
+
+    placed = processes.from_first(place)
+    folder = RunFolder(Path(placed["root"]))
+    if resume:
+        given = Plan.load(folder.plan) if processes.first() else Plan(**placed["plan"])
     asked = {
         "model": model,
         "backbone": backbone,
@@ -88,9 +97,11 @@ def train(
         "epochs": epochs,
         "fold": fold,
     }
+    track = track if processes.first() else ()
     with tracked(listener, folder, track, resume=resume) as heard, Interruption().listening() as interruption:
         try:
-            return _train(source, given, folder, asked, resume, anyway, seed, heard, started, interruption)
+            with processes.losses_told():
+                return _train(source, given, folder, asked, resume, anyway, seed, heard, started, interruption)
         except KeyboardInterrupt as error:
             done = sum(1 for _ in folder.epochs())
             raise StoppedError(
@@ -122,32 +133,29 @@ def _train(
     seed = given.seed if given and seed is None else seed or 0
     anyway = anyway or (given is not None and given.unreadable == "skip")
     fold = given.fold if given and asked["fold"] is None else asked["fold"]
-    fingerprint, checked, parts = examined(dataset, seed=seed, fold=fold, listener=listener, anyway=anyway)
+    decided: Decided | None = None
+
+    def decide() -> dict[str, Any]:
+        nonlocal decided
+        decided = first_look(source, given, dataset, folder, asked, resume, anyway, seed, fold, listener)
+        return {"plan": decided.plan.model_dump(mode="json"), "samples": samples(decided.parts)}
+
+    told = processes.from_first(decide)
+    if decided is not None:
+        plan, parts, pixels = decided.plan, decided.parts, decided.pixels
+    else:
+        plan, parts, pixels = Plan(**told["plan"]), split(dataset, seed, fold), 0.0
+        same_samples(told["samples"], parts, dataset)
     from segnosis.doctor.diagnose import diagnose
     from segnosis.doctor.diagnose_run import history
     from segnosis.doctor.examine import merge
     from segnosis.report import run_report
-    from segnosis.training import assess, build, depths, planner
-    from segnosis.training.environment import environment
+    from segnosis.training import assess, build
     from segnosis.training.feeds import feed_for
     from segnosis.training.fit import fit
     from segnosis.training.optimizer import optimizer
     from segnosis.training.pace import peak_memory
 
-    changes: dict[str, Any] = {"seed": seed, "unreadable": "skip" if anyway else "stop"}
-    changes |= {name: value for name, value in asked.items() if value is not None}
-    if given is None:
-        plan = planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), **changes)
-    else:
-        plan = given if resume else planner.changed(given, **changes)
-    plan.save(folder.plan)
-    write_json(folder.fingerprint, fingerprint.to_json())
-    write_json(folder.environment, environment())
-    listener.planned(plan)
-
-    pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]) + len(assess.reviewed(parts[1])))
-    if plan.model_arguments.get("deep_supervision"):
-        pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 5 if build.backbone(plan) else 4))
     fitted = fit(
         plan,
         parts[0],
@@ -159,6 +167,8 @@ def _train(
         pixels_after=pixels,
         interruption=interruption,
     )
+    if fitted is None or decided is None:  # the first process goes on alone
+        return Run(folder.root)
     networks = (*fitted.depths, fitted.model)
     scores = assess.assess(folder, plan, networks, parts, listener=listener)
     for depth, network in enumerate(fitted.depths, start=1):
@@ -185,36 +195,13 @@ def _train(
         seed=seed,
     )
     # Where files and batches could both be judged, the files count: all of them were seen.
-    diagnosis = merge(live, checked)
+    diagnosis = merge(live, decided.checked)
     write_json(folder.diagnosis, diagnosis.to_json())
     # From here on the run counts as finished; the report can always be written again.
     write_json(folder.scores, scores)
     listener.step("writing the report")
     run_report.write(folder)
     return Run(folder.root)
-
-
-def examined(
-    dataset: Dataset,
-    *,
-    seed: int,
-    listener: Listener,
-    fold: tuple[int, int] | None = None,
-    anyway: bool = True,
-) -> tuple[Fingerprint, Diagnosis, Split]:
-    """Fingerprint, data diagnosis and split of a data set, from one pass over its files; stops at a proven error."""
-    parts = data.split(dataset, seed=seed) if fold is None else folds.fold(dataset, *fold, seed=seed)
-    measured = FingerprintScan(dataset)
-    checked = check_data(
-        dataset,
-        splits={name: part.ids for name, part in zip(("train", "validation", "test"), parts, strict=True)},
-        progress=listener.step,
-        beside=(measured,),
-    )
-    if not anyway:
-        _stop_on_error(checked)
-    listener.say(parts.note)
-    return measured.result(), checked, parts
 
 
 def only_one_limit(minutes: float | None, epochs: int | None) -> None:
@@ -260,16 +247,3 @@ def _unfinished(out: str | Path | None) -> tuple[RunFolder, Plan]:
             cure="To train longer, start a new run with more `--epochs`.",
         )
     return folder, Plan.load(folder.plan)
-
-
-def _stop_on_error(checked: Diagnosis) -> None:
-    wrong = [finding for finding in checked.findings if finding.certain and finding.severity == "error"]
-    if not wrong:
-        return
-    first = wrong[0]
-    more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    raise ArgumentError(
-        f"The data has a proven error, {first.code} {first.name}{more}: {first.says}",
-        received={"where": ", ".join(first.where[:3])} if first.where else {},
-        cure=f"{first.fix.rstrip('.')}. `segnosis check` shows everything; `--anyway` trains all the same.",
-    )

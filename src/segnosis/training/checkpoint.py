@@ -14,6 +14,7 @@ import numpy as np
 
 from segnosis.core.errors import RunError
 from segnosis.core.run_folder import write_bytes, write_json
+from segnosis.training import processes
 
 if TYPE_CHECKING:
     import keras
@@ -96,14 +97,17 @@ def restore_within(checkpoint: Checkpoint, model: keras.Model) -> None:
 
 
 def _assign(checkpoint: Checkpoint, variables: list[tuple[str, Any]]) -> None:
-    for key, variable in variables:
-        value = checkpoint.arrays.get(key)
+    values = [checkpoint.arrays.get(key) for key, _ in variables]
+    if not processes.first():  # only the first process has read the file
+        values = [np.zeros(variable.shape, variable.dtype) for _, variable in variables]
+    for (key, variable), value in zip(variables, values, strict=True):
         if value is None or tuple(value.shape) != tuple(variable.shape):
             raise RunError(
                 "A checkpoint continues the model of its own plan.",
                 received={"variable": key, "stored": None if value is None else value.shape},
                 cure="Resume with the plan.yaml in the run folder, unedited, or start a new run.",
             )
+    for (_, variable), value in zip(variables, processes.first_arrays(values), strict=True):
         variable.assign(value)
 
 

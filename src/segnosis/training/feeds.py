@@ -9,14 +9,22 @@ import keras
 import numpy as np
 
 from segnosis import data
+from segnosis.data.share import Share
 from segnosis.training.plan import Plan
 
 if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
 
 
-def feed_for(plan: Plan, dataset: Dataset, *, training: bool) -> Any:
-    """The batches of `dataset` as the plan cuts them: with augmentation to train on, as they are to validate."""
+def feed_for(plan: Plan, dataset: Dataset, *, training: bool, share: Share | None = None) -> Any:
+    """The batches of `dataset` as the plan cuts them: with augmentation to train on, as they are to validate.
+
+    Args:
+        plan: The plan.
+        dataset: Samples.
+        training: Whether to train on them.
+        share: The part of each that this process makes; `None` for all.
+    """
     return data.feed(
         dataset,
         batch_size=plan.batch_size,
@@ -28,6 +36,7 @@ def feed_for(plan: Plan, dataset: Dataset, *, training: bool) -> Any:
         foreground_share=plan.foreground_share if training else 0.0,
         steps_per_epoch=plan.steps_per_epoch if training else None,
         on_error="raise" if plan.unreadable == "stop" else "skip",
+        share=share,
     )
 
 
@@ -64,6 +73,10 @@ class Rest(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         return self.feed[self.first + index]
+
+    def samples_in(self, index: int) -> int:
+        """As the feed says."""
+        return int(self.feed.samples_in(self.first + index))
 
     def on_epoch_begin(self) -> None:
         """Pass it on."""

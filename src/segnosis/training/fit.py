@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from segnosis.core.run_folder import RunFolder, write_text
+from segnosis.data.share import Share
 from segnosis.models import prune
-from segnosis.training import build, checkpoint, determinism, pace, stages, statistics
+from segnosis.training import build, checkpoint, determinism, pace, processes, sharding, stages, statistics
 from segnosis.training.faster import FasterModel
 from segnosis.training.feeds import Held, Rest, feed_for
 from segnosis.training.interruption import Interruption
@@ -78,8 +79,11 @@ def fit(
     started: float | None = None,
     pixels_after: float = 0.0,
     interruption: Interruption | None = None,
-) -> Fitted:
+) -> Fitted | None:
     """Train as `plan` says, recording into `folder`.
+
+    In several processes (`training.processes`) each of them calls this with the same plan and samples; only the first
+    one touches `folder`.
 
     Args:
         plan: What to do.
@@ -93,23 +97,25 @@ def fit(
         interruption: Who knows of signals: between two steps of the training the state is saved before it ends.
 
     Returns:
-        The model with the best weights, and what happened.
+        The model with the best weights, and what happened; `None` in every process but the first.
     """
     listener, interruption = listener or Listener(), interruption or Interruption()
     started = time.monotonic() if started is None else started
     spec = train.spec
     determinism.start(plan.seed)
+    sharding.begin()
     network = build.model(plan, channels=spec.channels, num_classes=spec.num_classes)
     if plan.weights:
         listener.say(build.load_weights(plan, network))
-    model = FasterModel(network.input, network.output)
+    model_class = sharding.ShardedModel if sharding.devices() > 1 else FasterModel
+    model = model_class(network.input, network.output)
     held_out = Held(feed_for(plan, validation, training=False))
     ignore = held_out.ignore_class
     loss = build.loss(plan, ignore_class=ignore)
     stored = _stored(folder, listener) if resume else None
     if stored is not None and stored.facts["epochs"] != plan.epochs:
         plan = plan.with_(epochs=stored.facts["epochs"])
-        plan.save(folder.plan)
+        _save(plan, folder)
 
     def compile_for(stage: stages.Stage, *, steps: int, progress: float) -> str:
         says = stages.begin(stage, network)
@@ -124,7 +130,7 @@ def fit(
         # The last stage is the dearest: there all layers learn.
         ready = stages.stages(plan)[-1]
         compile_for(ready, steps=pace.TRIAL_STEPS, progress=0.0)
-        trial = feed_for(plan.with_(steps_per_epoch=pace.TRIAL_STEPS), train, training=True)
+        trial = feed_for(plan.with_(steps_per_epoch=pace.TRIAL_STEPS), train, training=True, share=sharding.share())
         measured = pace.measure(model, trial, held_out, folder.checkpoint)
         decoded = trial.samples
         after = _REPORTING + 1.3 * pixels_after * measured.pixel
@@ -133,19 +139,22 @@ def fit(
         if plan.minutes:
             deadline = started + plan.minutes * 60.0 - after
             if stored is None:
-                plan = pace.fitted_to_time(plan, measured, len(train), deadline - time.monotonic())
-                plan.save(folder.plan)
+                left = processes.from_first(lambda: deadline - time.monotonic())
+                plan = pace.fitted_to_time(plan, measured, len(train), left)
+                _save(plan, folder)
         share = 1.0 - (stored.epoch if stored else 0) / plan.epochs
         training = measured.seconds(plan, _steps(plan, train))
         forecast = Forecast(time.monotonic() - started + share * training + after, measured.memory)
         text = pace.says(plan, measured, _steps(plan, train))
         left = forecast.seconds - (time.monotonic() - started)
         listener.forecast(left, f"{text}; {forecast.memory / 2**30:.1f} GiB of main memory")
-    feed = feed_for(plan, train, training=True)
+    feed = feed_for(plan, train, training=True, share=sharding.share())
+    if sharding.devices() > 1:
+        listener.say(sharding.says(plan.batch_size))
     feed.samples, feed.tell = decoded or feed.samples, listener.say
     steps = len(feed)
     done, step = (stored.epoch, stored.step) if stored else (0, 0)
-    if resume and folder.history.exists():  # an epoch counts once its checkpoint is written
+    if resume and processes.first() and folder.history.exists():  # an epoch counts once its checkpoint is written
         write_text(folder.history, "".join(folder.history.read_text(encoding="utf-8").splitlines(keepends=True)[:done]))
     if stored is not None:
         feed.skipped.update(stored.facts["unreadable"])
@@ -199,15 +208,22 @@ def fit(
                         raise feed.failure from None
                     raise
                 done, step = done + 1, 0
-        if interruption.asked():
+        if processes.strongest(int(interruption.asked())):
             raise KeyboardInterrupt
         plan = recorder.plan
+        processes.part()
+        if not processes.first():
+            return None
+        if sharding.devices() > 1:  # what follows is done on one device
+            sharding.end()
+            network = sharding.copied(build.model(plan, channels=spec.channels, num_classes=spec.num_classes), network)
+            model, present, feed.share = FasterModel(network.input, network.output), None, Share()
         best = checkpoint.load(folder.checkpoint, "best", last=recorder.best_epoch, say=listener.say)
         if best is not None:
             checkpoint.restore(best, model)
             if plan.recompute_statistics:
                 listener.step("recomputing BatchNormalization statistics")
-                if present is None:  # resumed when all epochs were done
+                if present is None:  # resumed when all epochs were done, or a copy
                     compile_for(stages.stages(plan)[-1], steps=1, progress=1.0)
                 recorder.set_model(model)
                 feed.set_epoch(plan.epochs)
@@ -236,11 +252,27 @@ def _steps(plan: Plan, train: Dataset) -> int:
     return plan.steps_per_epoch or math.ceil(len(train) / plan.batch_size)
 
 
+def _save(plan: Plan, folder: RunFolder) -> None:
+    if processes.first():
+        plan.save(folder.plan)
+
+
 def _stored(folder: RunFolder, listener: Listener) -> checkpoint.Checkpoint | None:
-    """Where the run in the folder stands; what a kill left half-written is removed."""
-    for half in folder.root.rglob(".part-*"):
-        half.unlink(missing_ok=True)
-    return checkpoint.load(folder.checkpoint, "last", say=listener.say)
+    """Where the run in the folder stands; what a kill left half-written is removed.
+
+    Only the first process has the arrays.
+    """
+    found: checkpoint.Checkpoint | None = None
+
+    def look() -> dict[str, Any] | None:
+        nonlocal found
+        for half in folder.root.rglob(".part-*"):
+            half.unlink(missing_ok=True)
+        found = checkpoint.load(folder.checkpoint, "last", say=listener.say)
+        return None if found is None else {"epoch": found.epoch, "step": found.step, "facts": found.facts}
+
+    told = processes.from_first(look)
+    return checkpoint.Checkpoint(**told, arrays={}) if told and found is None else found
 
 
 def _every_depth(network: keras.Model) -> list[keras.Model]:

@@ -56,6 +56,10 @@ def batch_size(least: int) -> tuple[int, str]:
         reason = f"an image takes {ratio:.2f} of the time it takes in batches of {size}"
         size *= 2
         ratio = _seconds("float32", 2 * size) / (2 * _seconds("float32", size))
+    from segnosis.training import sharding
+
+    if size % sharding.devices():
+        size, reason = size + -size % sharding.devices(), f"{reason}; a multiple of {sharding.devices()} devices"
     return size, reason
 
 

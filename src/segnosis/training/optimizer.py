@@ -145,7 +145,7 @@ def averaged(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     pairs = list(zip(own._trainable_variables, own._model_variables_moving_average, strict=True)) if own.use_ema else []
     kept = [ops.convert_to_numpy(variable) for variable, _ in pairs]
     for variable, average in pairs:
-        variable.assign(average)
+        variable.assign(ops.convert_to_numpy(average))  # a copy: on JAX the next step takes the weights' memory
     try:
         yield
     finally:

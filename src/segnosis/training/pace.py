@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from segnosis.training import checkpoint, stages
+from segnosis.training import checkpoint, processes, stages
 from segnosis.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class _Clock(keras.callbacks.Callback):
         # Reading the loss waits for a device that works ahead.
         float((logs or {})["loss"])
         self.ends.append(time.monotonic())
-        if len(self.ends) > _FEW + _AHEAD and self.ends[-1] - self.ends[0] > _TRIAL_SECONDS:
+        enough = len(self.ends) > _FEW + _AHEAD and self.ends[-1] - self.ends[0] > _TRIAL_SECONDS
+        if processes.strongest(int(enough)):
             self.model.stop_training = True
 
 
@@ -111,15 +112,17 @@ def measure(model: keras.Model, trial: Any, held_out: Sequence[Any], folder: Pat
     model.predict_on_batch(batch)
     predicting = time.monotonic() - at
     at = time.monotonic()
-    checkpoint.save(folder, "trial", epoch=0, model=model, optimizer=model.optimizer, facts={})
+    if processes.first():
+        checkpoint.save(folder, "trial", epoch=0, model=model, optimizer=model.optimizer, facts={})
     saving = time.monotonic() - at
-    for file in folder.glob("trial-*"):
-        file.unlink()
+    if processes.first():
+        for file in folder.glob("trial-*"):
+            file.unlink()
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
     cache = trial.samples
     decoded = min(cache.used / max(cache.kept, 1) * len(trial.dataset), cache.limit)
-    return Pace(
+    measured = Pace(
         step=step,
         validation=predicting * 1.3 * len(held_out),
         # The newest weights after every epoch, and now and then the best ones as well.
@@ -128,6 +131,7 @@ def measure(model: keras.Model, trial: Any, held_out: Sequence[Any], folder: Pat
         compiling=max(clock.ends[0] - began - step, 0.0),
         memory=peak_memory() + int(max(decoded - cache.used, 0)),
     )
+    return Pace(**processes.from_first(lambda: asdict(measured)))
 
 
 def fitted_to_time(plan: Plan, pace: Pace, samples: int, seconds: float) -> Plan:

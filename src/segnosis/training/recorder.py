@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from segnosis.core.run_folder import RunFolder, write_bytes, write_text
-from segnosis.training import checkpoint, pictures
+from segnosis.training import checkpoint, pictures, processes
 from segnosis.training.listener import Listener
 from segnosis.training.optimizer import averaged, end_in, gradient_norm, share_done
 from segnosis.training.pace import corrected
@@ -26,6 +26,8 @@ _SHOWN = 4
 _ANNEALED = ("cosine", "polynomial")
 _SETTLED = 0.7 + 1e-6
 """Share of an annealed schedule after which its steps are small: a cosine is down to a fifth."""
+_LATE, _LEAVE = 1, 2
+"""What a process may wish after a step: to end the training, its time being up, or to save and leave at once."""
 _RECENT = 3
 """Epochs whose mean is the present pace."""
 
@@ -56,7 +58,8 @@ class TwoTermModel(keras.Model):
         total = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         penalties = self.losses
         data = total - sum(penalties[1:], penalties[0]) if penalties else total
-        self.data_term.update_state(ops.cast(data, "float32"))
+        # Weighted as Keras weighs the whole loss: the last batch of an epoch may be a small one.
+        self.data_term.update_state(ops.cast(data, "float32"), sample_weight=ops.shape(x)[0])
         return total
 
 
@@ -128,10 +131,12 @@ class Recorder(keras.callbacks.Callback):
         self._steps.append(time.monotonic())
         loss = float((logs or {})["loss"])
         self.listener.batch(self._epoch() + 1, self.plan.epochs, self._batch, self._batches, loss)
-        if self.deadline is not None and time.monotonic() > self.deadline and not self.stopped:
+        late = self.deadline is not None and time.monotonic() > self.deadline
+        wish = processes.strongest(_LEAVE if self.stop() else _LATE if late else 0)
+        if wish == _LATE and not self.stopped:
             self.stopped = f"the {self.plan.minutes:g} minutes were used up"
             self.model.stop_training = True
-        elif self._batch < self._batches and self.stop():
+        elif wish == _LEAVE and self._batch < self._batches:
             if keras.backend.backend() == "jax":
                 self.model.jax_state_sync()  # within an epoch the numbers are not in the variables
             self._save("last", self._epoch(), step=self._batch)
@@ -142,26 +147,8 @@ class Recorder(keras.callbacks.Callback):
         logs = logs or {}
         training_seconds = time.monotonic() - self._started
         with averaged(self.model.optimizer):
-            scores, val_loss = self.validate(picture=epoch + 1)
-            line = {
-                "epoch": epoch + 1,
-                "steps": self._batch,
-                "progress": share_done(self.model.optimizer),
-                "loss": float(logs["loss"]),
-                "data_loss": float(logs["data_loss"]),
-                "regularization": self._penalties(float(logs["loss"]) - float(logs["data_loss"])),
-                "val_loss": val_loss,
-                **{key: scores[key] for key in ("mean_iou", "mean_dice", "foreground_iou", "foreground_dice")},
-                "iou": {name: entry["iou"] for name, entry in scores["per_class"].items()},
-                "dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
-                "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-                "gradient_norm": gradient_norm(self.model.optimizer),
-                "unreadable": len(getattr(self.feed, "skipped", ())),
-                "seconds": round(time.monotonic() - self._started, 3),
-                "data_seconds": round(float(getattr(self.feed, "waited_seconds", 0.0)), 3),
-                "training_seconds": round(training_seconds, 3),
-            }
-            line["best"] = self._better(line)
+            measured = self.validate(picture=epoch + 1)
+            line = processes.from_first(lambda: self._line(epoch + 1, logs, *measured, training_seconds))
             self.lines.append(line)
             if line["best"]:
                 self.best_line = line
@@ -170,12 +157,38 @@ class Recorder(keras.callbacks.Callback):
         if patience is not None and epoch + 1 - self.best_epoch >= patience and not self.stopped:
             self.stopped = f"no better validation score for {patience} epochs"
         self._keep_time(training_seconds)
-        # The checkpoint is the last to be written: what it promises is already on disk.
-        write_text(self.folder.history, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.lines))
+        if processes.first():
+            # The checkpoint is the last to be written: what it promises is already on disk.
+            history = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.lines)
+            write_text(self.folder.history, history)
         self._save("last", epoch + 1)
         self.listener.epoch(line, self.plan.epochs)
-        if self.stop():
+        if processes.strongest(int(self.stop())):
             raise KeyboardInterrupt
+
+    def _line(
+        self, epoch: int, logs: dict[str, Any], scores: dict[str, Any], val_loss: float, training_seconds: float
+    ) -> dict[str, Any]:
+        """What `history.jsonl` gets."""
+        line = {
+            "epoch": epoch,
+            "steps": self._batch,
+            "progress": share_done(self.model.optimizer),
+            "loss": float(logs["loss"]),
+            "data_loss": float(logs["data_loss"]),
+            "regularization": self._penalties(float(logs["loss"]) - float(logs["data_loss"])),
+            "val_loss": val_loss,
+            **{key: scores[key] for key in ("mean_iou", "mean_dice", "foreground_iou", "foreground_dice")},
+            "iou": {name: entry["iou"] for name, entry in scores["per_class"].items()},
+            "dice": {name: entry["dice"] for name, entry in scores["per_class"].items()},
+            "learning_rate": float(ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "gradient_norm": gradient_norm(self.model.optimizer),
+            "unreadable": len(getattr(self.feed, "skipped", ())),
+            "seconds": round(time.monotonic() - self._started, 3),
+            "data_seconds": round(float(getattr(self.feed, "waited_seconds", 0.0)), 3),
+            "training_seconds": round(training_seconds, 3),
+        }
+        return {**line, "best": self._better(line)}
 
     def _keep_time(self, training_seconds: float) -> None:
         """Where the epochs left no longer fit into the time left, make them fewer, and let the rate fall accordingly.
@@ -194,13 +207,15 @@ class Recorder(keras.callbacks.Callback):
             seconds=self.deadline - now,
             may_grow=self.may_grow,
         )
-        if plan is not None:
+        epochs = processes.from_first(lambda: (plan or self.plan).epochs)
+        if epochs != self.plan.epochs:
             self.listener.say(
-                f"an epoch takes {self._pace[-1]:.1f} s: {plan.epochs} instead of {self.plan.epochs} epochs fit"
+                f"an epoch takes {self._pace[-1]:.1f} s: {epochs} instead of {self.plan.epochs} epochs fit"
             )
-            self.plan = plan
-            end_in(self.model.optimizer, (plan.epochs - self._epoch()) * self._batches)
-            plan.save(self.folder.plan)
+            self.plan = plan if plan is not None and processes.first() else self.plan.with_(epochs=epochs)
+            end_in(self.model.optimizer, (epochs - self._epoch()) * self._batches)
+            if processes.first():
+                self.plan.save(self.folder.plan)
 
     def _compiling(self, training_seconds: float) -> float:
         """Seconds by which the first step was slower than the others: it compiles, and the next epoch will not."""
@@ -211,6 +226,8 @@ class Recorder(keras.callbacks.Callback):
         return max(first - self._started - usual, 0.0)
 
     def _save(self, name: str, epoch: int, *, step: int = 0) -> None:
+        if not processes.first():
+            return
         facts = {
             "epochs": self.plan.epochs,
             "stopped": self.stopped,
@@ -254,6 +271,8 @@ class Recorder(keras.callbacks.Callback):
             x, y = self.validation[index][:2]
             outputs = self.model.predict_on_batch(x)
             outputs = outputs if isinstance(outputs, list) else [outputs]
+            if not processes.first():
+                continue  # who asks for scores gets those of the first process
             depths = [self.model.loss_of_one(y, np.asarray(logits, np.float32)) for logits in outputs]
             losses.append((float(np.mean([float(ops.convert_to_numpy(loss)) for loss in depths])), len(x)))
             mask = np.asarray(outputs[-1], np.float32).argmax(axis=-1)
@@ -263,6 +282,8 @@ class Recorder(keras.callbacks.Callback):
                     seen = image.astype(np.uint8) if self.plan.intensity == (0.0, 255.0) else image
                     painted = [pictures.paint(ids, num_classes) for ids in (truth, guess)]
                     rows.append([pictures.grey_or_colour(seen), *painted, pictures.error(truth, guess, num_classes)])
+        if not processes.first():
+            return {}, 0.0
         if picture is not None:
             write_bytes(self.folder.pictures / f"epoch-{picture:04d}.png", pictures.png(pictures.sheet(rows)))
         samples = sum(count for _, count in losses)
