@@ -7,6 +7,7 @@ that changes one ingredient of it, an oddity likewise without doing harm; every 
     python -m benchmarks.doctor [--ways 3] [--real 1]                the fixed table: every fault in several ways
     python -m benchmarks.doctor --sample 120 60 20 --seed 7          random compositions: planted, healthy, pairs
     python -m benchmarks.doctor --sample 40 20 0 --held-out          with pieces that no check was ever mended on
+    python -m benchmarks.doctor --people                             scripts in other people's styles, edited
     python -m benchmarks.doctor --prove-truth                        are they faults? trains each beside its twin
 
 `--only CODE` chooses, `--log FILE` lets a stopped run go on. What is proven to do no harm is left out, by name.

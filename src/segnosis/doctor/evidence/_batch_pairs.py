@@ -1,4 +1,7 @@
-"""The samples of a pipeline's batches, as pairs: what a scan of files sees, it can see after the pipeline too."""
+"""The samples of a pipeline's batches, as pairs: what a scan of files sees, it can see after the pipeline too.
+
+A volume is represented by one of its slices, across its first axis: the one whose mask says most.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ from segnosis.doctor.case import Batch
 def images_of(batch: Batch) -> np.ndarray | None:
     """The images of a batch, `(batch, height, width, channels)`: its largest input that can be one."""
     arrays = [np.asarray(leaf) for leaf in _leaves(batch.x)]
-    arrays = [array for array in arrays if array.ndim in (3, 4) and array.dtype.kind in "uifb"]
+    arrays = [array for array in arrays if array.ndim in (3, 4, 5) and array.dtype.kind in "uifb"]
     if not arrays:
         return None
     image = max(arrays, key=lambda array: array.size)
+    if image.ndim == 5:
+        return _slices(image, batch)
     if image.ndim == 3:
         return image[..., None]
     return _channels_last(image)
@@ -34,7 +39,7 @@ def targets_of(batch: Batch, heads: Sequence[Any] | None = None) -> np.ndarray |
         picked = [head.pick(target) for head in heads]
         target = [item for item in picked if item is not None] or target
     arrays = [np.asarray(leaf) for leaf in _leaves(target) if leaf is not None]
-    arrays = [_unflattened(array, batch) for array in arrays if array.dtype.kind in "uifb"]
+    arrays = [_unflattened(_slices(array, batch), batch) for array in arrays if array.dtype.kind in "uifb"]
     arrays = [array for array in arrays if array.ndim in (3, 4)]
     if not arrays:
         return None
@@ -60,6 +65,22 @@ def plane_of(mask: np.ndarray) -> np.ndarray:
     if mask.shape[-1] == 1:
         return mask[..., 0]
     return mask.argmax(-1).astype(np.int16)
+
+
+def _slices(array: np.ndarray, batch: Batch) -> np.ndarray:
+    """Of volumes `(batch, depth, height, width, …)` the slice of each whose mask varies most; else the array itself."""
+    volumes = [np.shape(leaf) for leaf in _leaves(batch.x) if np.ndim(leaf) == 5]
+    if not volumes or array.shape[:4] != volumes[0][:4]:
+        return array
+    masks = [
+        np.asarray(leaf) for leaf in _leaves(batch.y) if leaf is not None and np.shape(leaf)[:4] == array.shape[:4]
+    ]
+    if masks and masks[0].size:
+        mask = masks[0].argmax(-1) if masks[0].ndim == 5 and masks[0].shape[-1] > 1 else masks[0]
+        chosen = mask.reshape(*mask.shape[:2], -1).std(axis=-1, dtype="float32").argmax(axis=1)
+    else:
+        chosen = np.full(len(array), array.shape[1] // 2)
+    return array[np.arange(len(array)), chosen]
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:

@@ -33,7 +33,8 @@ class TargetCensus:
         census: Values; of a one-hot target the ids that it encodes.
         minimum, maximum: Over all planes as they are.
         distinct: Distinct values over all planes, counted up to 64.
-        masked: Pixels with sample weight 0, left out of `census`.
+        masked: Pixels with sample weight 0, left out of `census`, unless that would leave one value in every mask:
+            then it is the weights that are wrong, not the masks.
     """
 
     samples: int
@@ -58,24 +59,13 @@ def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[A
     planes = first.shape[-1] if first.ndim == 4 else 1
     exclusive = any(step.does == "softmax" for step in getattr((heads or (None,))[0], "steps", ()))
     form = _form(found, planes, label_space, exclusive)
-    census, masked = Census(), 0
     values: set[float] = set()
-    for number, (batch, target) in enumerate(zip(batches, targets, strict=True)):
-        if target is None:
-            continue
+    for target in found:
         if len(values) < 64:
             values.update(np.unique(target[:, ::4, ::4])[:64].tolist())
-        weights = _weights(batch, target)
-        for row, mask in enumerate(target):
-            plane = plane_of(mask) if form in ("one-hot", "ids") else mask
-            where = f"batch {number}, sample {row}"
-            if weights is not None and plane.ndim == 2 and (weights[row] == 0).any():
-                kept = weights[row] != 0
-                masked += int(kept.size - kept.sum())
-                if not kept.any():
-                    continue
-                plane = np.where(kept, plane, plane[kept].flat[0])
-            census.add_look(look(plane), where, None, plane.shape)
+    census, masked = _counted(batches, targets, form, True)
+    if masked and _says_nothing(census):
+        census, masked = _counted(batches, targets, form, False)
     finite = [target[np.isfinite(target)] for target in found]
     return TargetCensus(
         samples=sum(len(target) for target in found),
@@ -83,12 +73,39 @@ def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[A
         dtype=str(first.dtype),
         form=form,
         planes=planes,
-        census=census.result(),
+        census=census,
         minimum=float(min((part.min() for part in finite if part.size), default=0.0)),
         maximum=float(max((part.max() for part in finite if part.size), default=0.0)),
         distinct=len(values),
         masked=masked,
     )
+
+
+def _counted(
+    batches: Sequence[Batch], targets: Sequence[np.ndarray | None], form: str, weighed: bool
+) -> tuple[LabelCensus, int]:
+    """The census, and how many pixels of weight 0 it leaves out."""
+    census, masked = Census(), 0
+    for number, (batch, target) in enumerate(zip(batches, targets, strict=True)):
+        if target is None:
+            continue
+        weights = _weights(batch, target) if weighed else None
+        for row, mask in enumerate(target):
+            plane = plane_of(mask) if form in ("one-hot", "ids") else mask
+            where = f"batch {number}, sample {row}"
+            if weights is not None and plane.ndim == 2 and not (weights[row] > 0).all():
+                kept = weights[row] > 0
+                masked += int(kept.size - kept.sum())
+                if not kept.any():
+                    continue
+                plane = np.where(kept, plane, plane[kept].flat[0])
+            census.add_look(look(plane), where, None, plane.shape)
+    return census.result(), masked
+
+
+def _says_nothing(census: LabelCensus) -> bool:
+    """Whether every mask holds one and the same value."""
+    return len(census.values) <= 1
 
 
 def _form(

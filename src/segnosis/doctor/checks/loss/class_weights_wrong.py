@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.perfect_prediction import Probe
@@ -85,6 +85,17 @@ def check(
                 f"most likely.",
                 measured=measured,
                 fix=f"`class_weights = {good}`.",
+                where=head.place,
+            )
+        present = np.flatnonzero(share > 0)
+        counted = [i for i in present if not weights[i] <= 1e-6]
+        if len(present) > 1 and len(counted) <= 1:
+            left = f"a pixel of class {counted[0]} alone costs anything" if counted else "no pixel costs anything"
+            return Finding(
+                says=f"By its weights {left}: {', '.join(f'class {i} counts {weights[i]:.2g}' for i in present[:4])}. "
+                "The same answer everywhere is the best there is.",
+                measured=measured,
+                fix=f"A weight above 0 for all classes, 0 for void alone: `class_weights = {good}`, by class id.",
                 where=head.place,
             )
         if probe is not None and probe.loss is not None and probe.loss.alike:
@@ -232,6 +243,11 @@ def sick() -> Case:
 def sick_by_zeros() -> Case:
     batches = squares("one-hot", num_classes=3, foreground=0.2)
     return Case(model=segmenter(3, "softmax"), loss=_weighted([1.0, 0.0, 0.0]), batches=batches)
+
+
+def sick_by_sample_weights() -> Case:
+    batches = [Batch(b.x, b.y, (b.y[..., 0] == 0).astype("float32")) for b in squares("binary", num_classes=2)]
+    return Case(model=segmenter(1, "sigmoid"), loss="binary_crossentropy", batches=batches)
 
 
 def sick_by_metrics_for_weights() -> Case:

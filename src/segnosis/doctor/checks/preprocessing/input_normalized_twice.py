@@ -58,17 +58,16 @@ def check(
         )
     if arriving.inner >= max_span or arriving.high - arriving.low >= 5 * max_span:
         return Healthy(measured)
-    in_model = input_statistics.rescaling < 0.02 and train.low >= -1.5 and train.high <= 1.5
-    if in_model:
+    factor = (arriving.high - arriving.low) / (train.high - train.low)  # by Rescaling, a Lambda or an operation
+    if factor < 0.02 and train.low >= -1.5 and train.high <= 1.5:
+        names = " → ".join(f"`{name}`" for name in input_statistics.scalers) or "the beginning of the model"
         return Finding(
-            says=f"Images run from {train.low:.3g} to {train.high:.3g} already, and `{input_statistics.scalers[0]}` "
-            f"scales them by "
-            f"{input_statistics.rescaling:.3g} again: only values from {arriving.low:.4f} to {arriving.high:.4f} "
-            f"reach the first "
+            says=f"Images run from {train.low:.3g} to {train.high:.3g} already, and {names} scales them by "
+            f"{factor:.3g} again: only values from {arriving.low:.4f} to {arriving.high:.4f} reach the first "
             "convolution.",
             measured=measured,
-            fix=f"Remove `{input_statistics.scalers[0]}` from the model, or the division in the pipeline.",
-            where=input_statistics.scalers,
+            fix=f"Remove the scaling of {names}, or the division in the pipeline.",
+            where=input_statistics.scalers or ("the model's first layers",),
         )
     twice = train.low >= 0 and 0.5 / 255 <= train.high <= 1.02 / 255
     signed = train.low >= -1.001 and train.high <= -0.98
@@ -88,6 +87,12 @@ def sick() -> Case:
     import keras
 
     return Case(model=segmenter(3, before=[keras.layers.Rescaling(1 / 255)]), batches=squares("ids", scale=1.0))
+
+
+def sick_by_a_function() -> Case:
+    import keras
+
+    return Case(model=segmenter(3, before=[keras.layers.Lambda(lambda x: x / 255)]), batches=squares("ids", scale=1.0))
 
 
 def sick_standardized() -> Case:
