@@ -75,6 +75,7 @@ def test_every_option_is_explained(name: str) -> None:
         ("diagnose", "{missing}"),
         ("diagnose", "{empty}"),
         ("diagnose", "{missing}", "--budget", "cheap"),
+        ("diagnose", "{empty}", "--prove"),
     ],
     ids=" ".join,
 )

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from segnosis.core.run_folder import RunFolder, read_json, write_json
+from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.doctor.verdict import Healthy, NotApplicable
 from segnosis.report import run_report
 from segnosis.report.charts import curves
 
@@ -63,3 +65,13 @@ def test_epochs_are_whole_numbers(epochs: int) -> None:
     ticks = [text.text for group in drawn.iter() if group.get("id", "").startswith("xtick_") for text in group.iter()]
     assert ticks
     assert all(label.strip().isdecimal() for label in ticks if label and label.strip())
+
+
+@pytest.mark.parametrize("verdict", [NotApplicable("the history has 1 epoch", code="OPT003"), Healthy(code="OPT003")])
+def test_a_run_too_short_to_judge_is_not_called_healthy(
+    run: RunFolder, tmp_path: Path, verdict: NotApplicable | Healthy
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(run.root, tmp_path / "run")))
+    write_json(folder.diagnosis, Diagnosis((verdict,)).to_json())
+    tile = ">healthy</b> diagnosis" in run_report.write(folder).read_text(encoding="utf-8")
+    assert tile == isinstance(verdict, Healthy)

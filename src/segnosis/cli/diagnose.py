@@ -40,9 +40,15 @@ def command(
         raise ArgumentError(
             "A budget is `static`, `probe` or `train`.", received={"budget": budget}, cure="Pass `--budget probe`."
         )
+    target = Path(words[0])
+    if target.is_dir() and (budget != "probe" or continue_):
+        raise ArgumentError(
+            "The diagnosis of a run is read from what it left: nothing is trained or tried for it.",
+            received={"run": str(target), "budget": budget, "continue": continue_},
+            cure="Leave `--budget`, `--prove` and `--continue` to scripts.",
+        )
     load_keras()
     screen = Screen()
-    target = Path(words[0])
     examined = _run_folder(target, screen) if target.is_dir() else _script(target, words[1:], budget, continue_, screen)
     diagnosis, code = examined
     for path in (json, html):

@@ -43,7 +43,8 @@ def check(
 ) -> Verdict:
     loss = list((history or {}).get("data_loss") or (history or {}).get("loss") or ())
     if planned_training.done < min_steps and len(loss) < min_epochs:
-        return NotApplicable(f"the model was trained for {planned_training.done} steps only")
+        trained = f"{len(loss)} epochs" if loss else f"{planned_training.done} steps"
+        return NotApplicable(f"the model was trained for {trained} only")
     if len(predictions.images) < min_images:
         return NotApplicable(f"{len(predictions.images)} images are too few to judge by")
     numbers = (reference_numbers or {}).get(predictions.head, {})
