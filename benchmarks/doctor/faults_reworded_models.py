@@ -269,7 +269,8 @@ def relu_under_a_large_negative_bias(r: Recipe) -> None:
     """The last hidden layer never lights up."""
 
     def change(model: keras.Model) -> None:
-        found = [layer for layer in _layers(model) if isinstance(layer, layers.Conv2D) and layer.name != "head"]
+        found = [layer for layer in _layers(model) if isinstance(layer, layers.Conv2D) and layer.use_bias]
+        found = [layer for layer in found if layer.name != "head"]
         found[-1].bias.assign(ops.full(found[-1].bias.shape, -50.0))
 
     r.look.normalization, r.look.activation, r.change_model = None, "relu", change

@@ -35,10 +35,13 @@ class Rehearsal:
 
     def step(self, batch: Batch) -> float:
         """One training step; the loss before it."""
-        before = None if self._says_loss else self._loss(batch)
+        if not self._says_loss:
+            before = self._loss(batch)
+            own_step(self.model, batch)
+            return before
         logs = self.model.train_on_batch(batch.x, batch.y, batch.sample_weight, return_dict=True)
         self.model.reset_metrics()
-        return float(logs["loss"]) if before is None else before
+        return float(logs["loss"])
 
     def _loss(self, batch: Batch) -> float:
         """What Keras' own step would report; statistics and seeds move as they do in any step."""
@@ -48,6 +51,18 @@ class Rehearsal:
         )
         y_pred = self.model(x, training=True)
         return float(to_host(self.model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)))
+
+
+def own_step(model: keras.Model, batch: Batch) -> None:
+    """One step by anyone's `train_step`, which gets `(x, y)` where there are no weights, as `fit` gives it."""
+    before = dict(vars(model))
+    try:
+        model.fit(batch.x, batch.y, len(keras.tree.flatten(batch.x)[0]), sample_weight=batch.sample_weight, verbose=0)
+    finally:
+        for name in set(vars(model)) - set(before):  # what `fit` leaves behind, such as a history
+            del model.__dict__[name]
+        model.__dict__.update({name: before[name] for name in ("history", "stop_training") if name in before})
+    model.reset_metrics()
 
 
 def loss_weights_of(model: keras.Model) -> Any:

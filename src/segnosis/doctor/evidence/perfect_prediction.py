@@ -62,6 +62,7 @@ class Probed:
         lowest_outside: Its lowest value found for values outside 0 … 1.
         blind_outside: Whether a wrong answer outside 0 … 1 has no gradient (clipped probabilities).
         class_weights: Cost of being unsure about a pixel of each class, relative to their mean.
+        ever_finite: Whether it is finite on any of a few constant predictions.
         alike: Pairs of classes whose pixels may be exchanged at no cost.
         zero_gradient: Whether its gradient is exactly 0 on soft predictions.
         blind_on_empty: Whether false positives on an image of background alone have no gradient.
@@ -79,6 +80,7 @@ class Probed:
     lowest_outside: float = np.inf
     blind_outside: bool = False
     class_weights: tuple[float, ...] = ()
+    ever_finite: bool = True
     alike: tuple[tuple[int, int], ...] = ()
     zero_gradient: bool = False
     blind_on_empty: bool = False
@@ -242,6 +244,7 @@ def _probe_loss(loss: object, drawn: Drawn) -> Probed:
         lowest_outside=float(np.nanmin([*outside, np.inf])),
         blind_outside=_gradient_size(loss, drawn, 2 - 4 * truth) == 0.0,
         class_weights=_class_weights(ask, drawn, takes),
+        ever_finite=any(np.isfinite(ask(np.full_like(truth, level))) for level in (0.5, 0.1, -1.0, -3.0)),
         alike=_alike(ask, drawn, takes),
         zero_gradient=_gradient_size(loss, drawn, 0.5 * soft + 0.5 * np.roll(soft, 1, axis=1) * 0.9 + 0.01) == 0.0,
         **_on_empty(loss, drawn, takes),

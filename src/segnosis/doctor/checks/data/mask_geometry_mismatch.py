@@ -59,7 +59,7 @@ def check(
     suspected_surprise: float = 3.5,
     proven_surprise: float = 5.0,
     most_own: float = 0.5,
-    most_as_given: float = 0.1,
+    most_as_given: float = 0.15,
     min_standing_out: float = 4.0,
     certain_standing_out: float = 6.0,
     sample_moves: SampleMoves | None = None,

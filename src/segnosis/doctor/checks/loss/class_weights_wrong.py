@@ -173,9 +173,9 @@ def _finite_otherwise(probe: Probe | None, encoding: Encoding) -> bool:
     """Whether it is a weight that is not finite, and not the whole loss."""
     if any(w is not None and not np.isfinite(w).all() for w in encoding.weights):
         return True
-    weights = probe.loss.class_weights if probe is not None and probe.loss is not None else ()
-    known = probe.loss.fitting if probe is not None and probe.loss is not None else None
-    return bool(weights) and bool(np.isfinite(weights).any() or known is None)
+    if probe is None or probe.loss is None or not probe.loss.class_weights:
+        return False
+    return bool(np.isfinite(probe.loss.class_weights).any()) or not probe.loss.ever_finite
 
 
 def _reversed(

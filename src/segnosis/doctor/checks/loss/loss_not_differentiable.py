@@ -3,7 +3,8 @@
 ## What it looks for
 A loss whose gradient is exactly 0 on soft predictions although its value changes with them: a threshold, an arg-max, a
 rounding or a metric used as a loss. And a model whose output passes such an operation: the loss has a gradient, and
-not one trainable weight receives any of it.
+not one trainable weight receives any of it. Of a `train_step` of your own one step is made on a copy, and what it gives
+to its optimizer is looked at.
 
 ## Why the model does not learn
 Training moves weights along the gradient. Where that is 0 everywhere the loss stays the same to the last digit. Most
@@ -25,6 +26,7 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.gradients import Gradients
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.loss_gradients import LossGradient
+from segnosis.doctor.evidence.own_step import OwnStep
 from segnosis.doctor.evidence.perfect_prediction import Probe
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -35,12 +37,22 @@ EXPLAINED_BY = ("HED003", "HED004", "LOS002")
 
 def check(
     heads: Sequence[Head],
-    loss_gradients: Mapping[str, LossGradient],
+    loss_gradients: Mapping[str, LossGradient] | None = None,
     *,
     min_change: float = 1e-6,
     perfect_prediction: Mapping[str, Probe] | None = None,
     gradients: Gradients | None = None,
+    own_step: OwnStep | None = None,
 ) -> Verdict:
+    if own_step is not None and own_step.applied and own_step.trainable and own_step.largest == 0:
+        stops = f", and `fit` stops with {own_step.raised}" if own_step.raised else ""
+        return Finding(
+            says=f"One step of your `train_step` gives the optimizer {own_step.known} gradients for {own_step.given} "
+            f"variables, the largest {own_step.largest:g}{stops}: a threshold, rounding or arg-max is inside its loss.",
+            measured={"gradients": own_step.known, "variables": own_step.given, "largest_gradient": own_step.largest},
+            fix="Compute the loss in `train_step` on the probabilities themselves: a soft Dice, a cross-entropy.",
+            where=("train_step",),
+        )
     if not loss_gradients:
         return NotApplicable("no output has both a loss and a target")
     norm = gradients.data_norm if gradients is not None and np.isfinite(gradients.data_norm) else None

@@ -2,8 +2,9 @@
 
 ## What it looks for
 Frozen layers whose kernels still hold what their random initializer gives and whose biases and statistics never left
-their start. A frozen head or decoder. A model of which nothing trains at all. And a trunk that was frozen by counting
-layers, where the count ends in the middle of a block and BatchNormalization layers behind it go on moving.
+their start. A frozen head or decoder. A model of which nothing trains at all, or whose own `train_step` never gives
+gradients to its optimizer (one step is made on a copy). And a trunk that was frozen by counting layers, where the count
+ends in the middle of a block and BatchNormalization layers behind it go on moving.
 
 ## Why the model does not learn
 Freezing keeps what was learned before. A frozen random layer keeps noise: everything behind it must make do with that.
@@ -22,6 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.own_step import OwnStep
 from segnosis.doctor.evidence.trainable_map import Part, TrainableMap
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -29,7 +31,7 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 CODE, SEVERITY = "NRM003", "error"
 
 
-def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0) -> Verdict:
+def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0, own_step: OwnStep | None = None) -> Verdict:
     parts, frozen = trainable_map.parts, trainable_map.frozen
     if not parts:
         return NotApplicable("the model has no weights")
@@ -52,6 +54,14 @@ def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0) -> Verd
             measured=measured,
             fix="`model.trainable = True`, then freeze by name what is pretrained, and `model.compile(...)` again.",
             where=_names(parts),
+        )
+    if own_step is not None and not (own_step.applied or own_step.moved or own_step.raised):
+        return Finding(
+            says=f"One step of your `train_step` gives its optimizer no gradients and changes none of the "
+            f"{own_step.trainable} trainable variables: `fit` reports losses and trains nothing.",
+            measured={**measured, "variables_moved_by_one_step": own_step.moved},
+            fix="`self.optimizer.apply(gradients, self.trainable_variables)` at the end of `train_step`.",
+            where=("train_step",),
         )
     if sum(part.weights for part in random) > min_random_share * total:
         stages = {part.stage for part in random}

@@ -42,7 +42,7 @@ def check(
     max_in_place: float = 0.9,
     max_one_move: float = 0.75,
     min_one_turn: float = 0.6,
-    max_as_given: float = 0.1,
+    max_as_given: float = 0.15,
     sample_moves: SampleMoves | None = None,
 ) -> Verdict:
     seen = augmentation_geometry

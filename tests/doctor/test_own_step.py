@@ -1,0 +1,74 @@
+"""Models with a `train_step` of their own, whose loss nobody sees from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from segnosis.doctor.case import Case
+from segnosis.doctor.check import find
+from segnosis.doctor.examine import Evidence, examine
+from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Finding, Healthy, NotApplicable
+
+pytestmark = pytest.mark.one_backend
+
+
+class Stepping(keras.Model):
+    """Trains on its own terms: `applies` its gradients or forgets to, on a soft loss or on a `hard` one."""
+
+    def __init__(self, applies: bool = True, hard: bool = False) -> None:
+        super().__init__()
+        self.net, self.applies, self.hard = segmenter(3), applies, hard
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.net(x, training=training)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        with tf.GradientTape() as tape:
+            p = tf.nn.softmax(self(x, training=True))
+            if self.hard:
+                p = tf.one_hot(tf.argmax(p, -1), 3)
+            loss = 1 - tf.reduce_mean(p * tf.one_hot(tf.cast(y, tf.int32), 3))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        if self.applies:
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return {"total": loss}
+
+
+def case_of(model: keras.Model) -> Case:
+    batches = squares("ids")
+    model(batches[0].x)
+    optimizer = keras.optimizers.Adam(1e-3)
+    model.compile(optimizer)
+    return Case(model=model, optimizer=optimizer, batches=batches)
+
+
+@pytest.mark.parametrize(
+    ("code", "given", "expected"),
+    [
+        ("NRM003", {}, Healthy),
+        ("NRM003", {"applies": False}, Finding),
+        ("NRM003", {"hard": True}, Healthy),
+        ("LOS001", {}, NotApplicable),
+        ("LOS001", {"applies": False}, NotApplicable),
+        ("LOS001", {"hard": True}, Finding),
+    ],
+)
+def test_what_a_step_gives_its_optimizer_tells(code: str, given: dict[str, bool], expected: type) -> None:
+    assert isinstance(examine(case_of(Stepping(**given)), checks=[find(code)]).verdicts[0], expected)
+
+
+def test_the_step_is_made_on_a_copy() -> None:
+    case = case_of(Stepping())
+    before = [np.array(variable) for variable in (*case.model.variables, *case.optimizer.variables)]
+    names = set(vars(case.model))
+    assert Evidence(case).get("own_step").moved == 4
+    after = [np.array(variable) for variable in (*case.model.variables, *case.optimizer.variables)]
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+    assert set(vars(case.model)) == names
