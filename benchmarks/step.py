@@ -243,30 +243,29 @@ def describe(network: Any, folder: Path) -> None:
     """Write the network as a list of layers and their weights, nested models unfolded."""
     import keras
 
+    from segnosis.models.nodes import Graph
+
     nodes: list[dict[str, Any]] = []
     weights: dict[str, np.ndarray] = {}
     number = {id(network.inputs[0]): 0}
 
     def walk(model: Any) -> None:
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if node.is_input:
+        for node in Graph(model, normalization=False, upsampling=False).nodes:
+            layer, inputs = node.operation, [number[id(tensor)] for tensor in node.input_tensors]
+            kind = type(layer).__name__
+            if isinstance(layer, keras.Model):
+                if not layer.name.endswith("resize"):
+                    number.update(zip(map(id, layer.inputs), inputs, strict=True))
+                    walk(layer)
+                    inside = [number[id(tensor)] for tensor in layer.outputs]
+                    number.update(zip(map(id, node.outputs), inside, strict=True))
                     continue
-                layer, inputs = node.operation, [number[id(tensor)] for tensor in node.input_tensors]
-                kind = type(layer).__name__
-                if isinstance(layer, keras.Model):
-                    if not layer.name.endswith("resize"):
-                        number.update(zip(map(id, layer.inputs), inputs, strict=True))
-                        walk(layer)
-                        inside = [number[id(tensor)] for tensor in layer.outputs]
-                        number.update(zip(map(id, node.outputs), inside, strict=True))
-                        continue
-                    kind = "Resize"
-                number[id(node.outputs[0])] = output = len(nodes) + 1
-                config = layer.get_config() if isinstance(layer, keras.layers.Layer) and kind != "Resize" else {}
-                nodes.append({**config, "kind": kind, "inputs": inputs, "output": output})
-                if kind != "Resize":
-                    weights.update({f"{output}/{i}": w for i, w in enumerate(getattr(layer, "get_weights", list)())})
+                kind = "Resize"
+            number[id(node.outputs[0])] = output = len(nodes) + 1
+            config = layer.get_config() if isinstance(layer, keras.layers.Layer) and kind != "Resize" else {}
+            nodes.append({**config, "kind": kind, "inputs": inputs, "output": output})
+            if kind != "Resize":
+                weights.update({f"{output}/{i}": w for i, w in enumerate(getattr(layer, "get_weights", list)())})
 
     walk(network)
     graph = {"nodes": nodes, "output": number[id(network.outputs[0])]}

@@ -17,6 +17,7 @@ from segnosis.doctor.case import Batch, Budget, Case, Script
 from segnosis.doctor.interception import TrainingCall
 from segnosis.doctor.legacy_images import legacy_fields
 from segnosis.doctor.random_state import to_host
+from segnosis.doctor.rehearsal import steps_itself
 from segnosis.doctor.snapshot import untouched
 
 _VALIDATION = Limits(samples=128, megabytes=200.0, seconds=5.0)
@@ -131,7 +132,7 @@ def _validation_batch(given: Mapping[str, Any]) -> int | None:
 def _refusal(call: TrainingCall, train: Drawn) -> dict[str, Any]:
     """What the stock training step would raise on two samples of the first batch; `{}` when nothing."""
     model = call.model
-    if not (train.batches and model.built and model.compiled) or type(model).train_step is not keras.Model.train_step:
+    if not (train.batches and model.built and model.compiled) or steps_itself(model):
         return {}
     batch = train.batches[0]
     x, y, weight = (

@@ -25,7 +25,7 @@ class Rehearsal:
         optimizer.build(model.trainable_variables)
         jit = "auto" if keras.backend.backend() == "jax" else False  # XLA slows convolutions down on a CPU
         model.compile(optimizer, loss, loss_weights=loss_weights, jit_compile=jit)
-        self._says_loss = type(model).train_step is keras.Model.train_step  # someone's own may report it or not
+        self._says_loss = not steps_itself(model)  # someone's own step may report it or not
         self._start = [(variable, to_host(variable)) for variable in (*model.variables, *optimizer.variables)]
 
     def restart(self) -> None:
@@ -51,6 +51,11 @@ class Rehearsal:
         )
         y_pred = self.model(x, training=True)
         return float(to_host(self.model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)))
+
+
+def steps_itself(model: keras.Model) -> bool:
+    """Whether the model has a `train_step` of the user's own."""
+    return type(model).train_step is not keras.Model.train_step
 
 
 def own_step(model: keras.Model, batch: Batch) -> None:

@@ -13,7 +13,7 @@ import keras
 from segnosis.core.run_folder import RunFolder, write_text
 from segnosis.data.share import Share
 from segnosis.models import prune
-from segnosis.training import build, checkpoint, determinism, pace, processes, sharding, stages, statistics
+from segnosis.training import build, checkpoint, determinism, machine, pace, processes, sharding, stages, statistics
 from segnosis.training.faster import FasterModel
 from segnosis.training.feeds import Held, Rest, feed_for
 from segnosis.training.interruption import Interruption
@@ -107,7 +107,7 @@ def fit(
     network = build.model(plan, channels=spec.channels, num_classes=spec.num_classes)
     if plan.weights:
         listener.say(build.load_weights(plan, network))
-    model_class = sharding.ShardedModel if sharding.devices() > 1 else FasterModel
+    model_class = sharding.ShardedModel if machine.devices() > 1 else FasterModel
     model = model_class(network.input, network.output)
     held_out = Held(feed_for(plan, validation, training=False))
     ignore = held_out.ignore_class
@@ -149,7 +149,7 @@ def fit(
         left = forecast.seconds - (time.monotonic() - started)
         listener.forecast(left, f"{text}; {forecast.memory / 2**30:.1f} GiB of main memory")
     feed = feed_for(plan, train, training=True, share=sharding.share())
-    if sharding.devices() > 1:
+    if machine.devices() > 1:
         listener.say(sharding.says(plan.batch_size))
     feed.samples, feed.tell = decoded or feed.samples, listener.say
     steps = len(feed)
@@ -214,7 +214,7 @@ def fit(
         processes.part()
         if not processes.first():
             return None
-        if sharding.devices() > 1:  # what follows is done on one device
+        if machine.devices() > 1:  # what follows is done on one device
             sharding.end()
             network = sharding.copied(build.model(plan, channels=spec.channels, num_classes=spec.num_classes), network)
             model, present, feed.share = FasterModel(network.input, network.output), None, Share()

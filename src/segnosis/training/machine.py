@@ -20,6 +20,13 @@ def on_cpu() -> bool:
     return all(str(device).lower().startswith("cpu") for device in keras.distribution.list_devices())
 
 
+def devices() -> int:
+    """Devices that train together: all that JAX sees, in all processes; the other backends train on one."""
+    import keras
+
+    return len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
+
+
 @cache
 def precision() -> tuple[str, str]:
     """The faster safe precision and the measured reason: bfloat16 has float32's range and needs no loss scaling.
@@ -56,10 +63,8 @@ def batch_size(least: int) -> tuple[int, str]:
         reason = f"an image takes {ratio:.2f} of the time it takes in batches of {size}"
         size *= 2
         ratio = _seconds("float32", 2 * size) / (2 * _seconds("float32", size))
-    from segnosis.training import sharding
-
-    if size % sharding.devices():
-        size, reason = size + -size % sharding.devices(), f"{reason}; a multiple of {sharding.devices()} devices"
+    if size % devices():
+        size, reason = size + -size % devices(), f"{reason}; a multiple of {devices()} devices"
     return size, reason
 
 

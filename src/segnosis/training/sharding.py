@@ -15,12 +15,8 @@ import numpy as np
 
 from segnosis.data.share import Share
 from segnosis.training import processes
+from segnosis.training.machine import devices
 from segnosis.training.recorder import TwoTermModel
-
-
-def devices() -> int:
-    """Devices that train together: all that JAX sees, in all processes."""
-    return len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
 
 
 def share() -> Share:

@@ -15,7 +15,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence.forward import few
 from segnosis.doctor.random_state import to_host
-from segnosis.doctor.rehearsal import own_step
+from segnosis.doctor.rehearsal import own_step, steps_itself
 from segnosis.doctor.snapshot import borrowed, optimizer_copy
 
 PRICE = "gradient"
@@ -46,7 +46,7 @@ class OwnStep:
 
 def measure(model: keras.Model, optimizer: Any, batches: Sequence[Batch], loss: Any = None) -> OwnStep:
     """Raises `Unavailable` for Keras' own step, whose parts other evidence measures one by one."""
-    if type(model).train_step is keras.Model.train_step:
+    if not steps_itself(model):
         raise Unavailable("the model trains by Keras' own step")
     if keras.backend.backend() == "jax":
         raise Unavailable("on JAX a step is traced and holds no numbers")

@@ -38,6 +38,10 @@ _AS_GIVEN = "as given"
 _CLEAR = 8.0
 _ZOOMS = (0.6, 0.75, 1.3, 1.5, 1.75, 2.0)
 _STILL = 1  # cells that a search may stray without meaning it
+ONE_TURN, AS_GIVEN = 0.6, 0.15
+"""Shares of masks with which one turn explains all: those that fit by it at least, those that fit as given at most."""
+STANDING_OUT, CERTAIN = 4.0, 6.0
+"""`Search.stands_out` from which on masks belong to their images, likely and surely."""
 _ALIKE = (
     ("transposed", "transposed along the other diagonal"),
     ("rotated by 90°", "rotated by 270°"),

@@ -61,16 +61,16 @@ def check(
         "stored_masks": stored,
         "stored_empty": stored_empty,
     }
-    if target_census is not None and target_census.samples >= fewest and target_census.planes > 1:
-        seen = target_census
-        if seen.distinct == 1 and seen.minimum == seen.maximum:
-            return Finding(
-                says=f"Every value of all {seen.planes} planes of {seen.samples} masks is {seen.minimum:g} after your "
-                "pipeline: no pixel has a class.",
-                measured=measured,
-                fix="Print `mask.sum(axis=(0, 1))`, pixels per class, at every step from file to batch; most likely "
-                "the values that the classes are looked up by are not those of the files.",
-            )
+    seen = target_census
+    several = seen is not None and seen.samples >= fewest and seen.planes > 1
+    if seen is not None and several and seen.distinct == 1 and seen.minimum == seen.maximum:
+        return Finding(
+            says=f"Every value of all {seen.planes} planes of {seen.samples} masks is {seen.minimum:g} after your "
+            "pipeline: no pixel has a class.",
+            measured=measured,
+            fix="Print `mask.sum(axis=(0, 1))`, pixels per class, at every step from file to batch; most likely "
+            "the values that the classes are looked up by are not those of the files.",
+        )
     if total < fewest:
         return NotApplicable(f"{total} masks are too few to call them all empty; it takes {fewest}")
     if empty < most_empty * total:

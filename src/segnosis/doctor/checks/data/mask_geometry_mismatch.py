@@ -27,7 +27,7 @@ from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
-from segnosis.doctor.evidence.sample_moves import SampleMoves
+from segnosis.doctor.evidence.sample_moves import AS_GIVEN, CERTAIN, ONE_TURN, STANDING_OUT, SampleMoves
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT002", "error"
@@ -59,9 +59,10 @@ def check(
     suspected_surprise: float = 3.5,
     proven_surprise: float = 5.0,
     most_own: float = 0.5,
-    most_as_given: float = 0.15,
-    min_standing_out: float = 4.0,
-    certain_standing_out: float = 6.0,
+    most_as_given: float = AS_GIVEN,
+    min_one_turn: float = ONE_TURN,
+    min_standing_out: float = STANDING_OUT,
+    certain_standing_out: float = CERTAIN,
     sample_moves: SampleMoves | None = None,
 ) -> Verdict:
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
@@ -100,7 +101,7 @@ def check(
     turned = None
     if sample_moves is not None:
         turned = _turned_before_an_augmentation(
-            sample_moves, measured, most, most_as_given, min_standing_out, certain_standing_out
+            sample_moves, measured, min_one_turn, most_as_given, min_standing_out, certain_standing_out
         )
     if agreement is None or not agreement.capable:
         return turned or Healthy(measured)
@@ -149,14 +150,14 @@ def check(
 def _turned_before_an_augmentation(
     sample_moves: SampleMoves,
     measured: Mapping[str, Any],
-    most: float,
+    min_one_turn: float,
     most_as_given: float,
     min_standing_out: float,
     certain_standing_out: float,
 ) -> Finding | None:
     turn, turned, as_given = sample_moves.turns.one_turn()
     stands_out = sample_moves.turns.stands_out
-    if stands_out < min_standing_out or turned < most or as_given > most_as_given:
+    if stands_out < min_standing_out or turned < min_one_turn or as_given > most_as_given:
         return None
     return Finding(
         says=f"{turned:.0%} of {sample_moves.compared} masks fit their images when {turn}, some of them after "

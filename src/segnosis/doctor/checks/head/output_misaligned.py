@@ -47,8 +47,9 @@ def check(
         if head.name not in alignment:
             continue
         seen, encoding = alignment[head.name], (encodings or {}).get(head.name)
-        has_rows = encoding is not None and len(encoding.shape) >= 3 and not seen.flat
-        masks = encoding.shape[1:3] if encoding is not None and has_rows else seen.size
+        masks: tuple[int, ...] = seen.size
+        if encoding is not None and len(encoding.shape) >= 3 and not seen.flat:
+            masks = encoding.shape[1:3]
         measured = {
             "head": head.name,
             "output_size": f"{seen.size[0]} × {seen.size[1]}",

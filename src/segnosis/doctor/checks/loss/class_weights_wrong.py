@@ -26,13 +26,14 @@ import numpy as np
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
-from segnosis.doctor.evidence.perfect_prediction import Probe
+from segnosis.doctor.evidence.perfect_prediction import Probe, Probed
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LOS004", "error"
 
 _MOST = 50.0
+_NOTHING = 1e-6  # weight up to which a pixel costs nothing
 
 
 def check(
@@ -74,12 +75,13 @@ def check(
                 where=head.place,
             )
         probe = (perfect_prediction or {}).get(head.name)
-        weights = _weights(encoding, probe)
+        probed = probe.loss if probe is not None else None
+        weights = _weights(encoding, probed)
         measured["pixel_weights"] = {
             str(i): float(value) if np.isfinite(value) else str(value) for i, value in enumerate(weights)
         }
         broken = [i for i, value in enumerate(weights) if not np.isfinite(value)]
-        if broken and _finite_otherwise(probe, encoding):
+        if broken and _finite_otherwise(probed, encoding):
             return Finding(
                 says=f"The weight of class {broken[0]} is {weights[broken[0]]}: dividing by the 0 pixels of a class, "
                 f"most likely.",
@@ -88,7 +90,7 @@ def check(
                 where=head.place,
             )
         present = np.flatnonzero(share > 0)
-        counted = [i for i in present if not weights[i] <= 1e-6]
+        counted = [i for i in present if not weights[i] <= _NOTHING]
         if len(present) > 1 and len(counted) <= 1:
             left = f"a pixel of class {counted[0]} alone costs anything" if counted else "no pixel costs anything"
             return Finding(
@@ -98,8 +100,8 @@ def check(
                 fix=f"A weight above 0 for all classes, 0 for void alone: `class_weights = {good}`, by class id.",
                 where=head.place,
             )
-        if probe is not None and probe.loss is not None and probe.loss.alike:
-            return _untold(head, probe.loss.alike, good, measured)
+        if probed is not None and probed.alike:
+            return _untold(head, probed.alike, good, measured)
         finding = _reversed(head, share, weights, good, measured, max_imbalance, max_reversed, certain_reversed)
         if finding is not None:
             return finding
@@ -145,10 +147,10 @@ def _inverse(share: np.ndarray) -> list[float]:
     return [round(float(value), 2) for value in np.minimum(inverse, _MOST)]
 
 
-def _weights(encoding: Encoding, probe: Probe | None) -> np.ndarray:
+def _weights(encoding: Encoding, probed: Probed | None) -> np.ndarray:
     """What a pixel of each class counts: by the loss, times its mean sample weight."""
     count = len(encoding.frequencies)
-    of_loss = probe.loss.class_weights if probe is not None and probe.loss is not None else ()
+    of_loss = probed.class_weights if probed is not None else ()
     weights = np.array(of_loss) if len(of_loss) == count else np.ones(count)
     sums, pixels = np.zeros(count), np.zeros(count)
     for target, weight in zip(encoding.arrays, encoding.weights, strict=True):
@@ -169,13 +171,13 @@ def _weights(encoding: Encoding, probe: Probe | None) -> np.ndarray:
     return weights * np.where(seen, sums / np.where(seen, pixels, 1), 1.0)
 
 
-def _finite_otherwise(probe: Probe | None, encoding: Encoding) -> bool:
+def _finite_otherwise(probed: Probed | None, encoding: Encoding) -> bool:
     """Whether it is a weight that is not finite, and not the whole loss."""
     if any(w is not None and not np.isfinite(w).all() for w in encoding.weights):
         return True
-    if probe is None or probe.loss is None or not probe.loss.class_weights:
+    if probed is None or not probed.class_weights:
         return False
-    return bool(np.isfinite(probe.loss.class_weights).any()) or not probe.loss.ever_finite
+    return bool(np.isfinite(probed.class_weights).any()) or not probed.ever_finite
 
 
 def _reversed(
@@ -188,7 +190,7 @@ def _reversed(
     max_reversed: float,
     certain_reversed: float,
 ) -> Finding | None:
-    present = np.flatnonzero((share > 0) & np.isfinite(weights) & (weights > 1e-6))
+    present = np.flatnonzero((share > 0) & np.isfinite(weights) & (weights > _NOTHING))
     if len(present) < 2:
         return None
     common = present[np.argmax(share[present])]

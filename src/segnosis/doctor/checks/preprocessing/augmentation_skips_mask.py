@@ -23,7 +23,7 @@ import numpy as np
 
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.augmentation_geometry import AugmentationGeometry
-from segnosis.doctor.evidence.sample_moves import SampleMoves
+from segnosis.doctor.evidence.sample_moves import AS_GIVEN, CERTAIN, ONE_TURN, STANDING_OUT, SampleMoves
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.shown import tiles
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
@@ -37,12 +37,12 @@ def check(
     min_apart: float = 0.15,
     min_met: int = 3,
     min_moved: float = 0.25,
-    min_standing_out: float = 4.0,
-    certain_standing_out: float = 6.0,
+    min_standing_out: float = STANDING_OUT,
+    certain_standing_out: float = CERTAIN,
     max_in_place: float = 0.9,
     max_one_move: float = 0.75,
-    min_one_turn: float = 0.6,
-    max_as_given: float = 0.15,
+    min_one_turn: float = ONE_TURN,
+    max_as_given: float = AS_GIVEN,
     sample_moves: SampleMoves | None = None,
 ) -> Verdict:
     seen = augmentation_geometry
