@@ -1,8 +1,12 @@
-"""Folders of files as people keep them, for the scripts in `people`."""
+"""Folders of files as people keep them, for the scripts in `people`.
+
+A file `folders_*.py` beside this one adds its own `FOLDERS`, functions that write into a folder of their name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -156,5 +160,6 @@ FOLDERS: tuple[Callable[[Path], None], ...] = (
 
 def write_all(root: Path) -> None:
     """Write every folder under `root`, by its name."""
-    for write in FOLDERS:
+    more = (f"benchmarks.doctor.{file.stem}" for file in sorted(Path(__file__).parent.glob("folders_*.py")))
+    for write in (*FOLDERS, *(one for name in more for one in import_module(name).FOLDERS)):
         write(root / write.__name__)
