@@ -5,7 +5,8 @@ Keras has one way to compute a value and three to differentiate it; all three ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,64 @@ def as_fit_sees(function: Callable[[], Any]) -> float:
     import tensorflow as tf  # tracing is what differs
 
     return float(tf.function(function)())
+
+
+def objective_of(step: Callable[[], Any]) -> Any:
+    """What a training step of anyone's wants differentiated, as a scalar tensor; the step ends there.
+
+    Args:
+        step: Makes one step, eagerly.
+
+    Raises:
+        ValueError: The step differentiates nothing.
+    """
+    tracing = keras.backend.backend() == "tensorflow"
+    with _caught_tensorflow() if tracing else _caught_torch():
+        try:
+            step()
+        except _ObjectiveSeen as seen:
+            parts = [keras.ops.mean(keras.ops.cast(part, "float32")) for part in keras.tree.flatten(seen.args[0])]
+            return sum(parts[1:], start=parts[0])
+    raise ValueError("The step differentiates nothing.")
+
+
+class _ObjectiveSeen(BaseException):
+    """What a step wants differentiated; not an error, and no `except Exception` of a step may stop it."""
+
+
+def _seen(target: Any, *args: Any, **kwargs: Any) -> None:
+    raise _ObjectiveSeen(target)
+
+
+@contextmanager
+def _caught_tensorflow() -> Iterator[None]:
+    import tensorflow as tf  # its tape is what steps ask for gradients
+
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        with _in_place_of(tf.GradientTape, "gradient", lambda tape, target, *args, **kwargs: _seen(target)):
+            yield
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
+
+
+@contextmanager
+def _caught_torch() -> Iterator[None]:
+    import torch  # its tensors are what steps go back from
+
+    with _in_place_of(torch.Tensor, "backward", _seen), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def _in_place_of(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    stock = getattr(owner, name)
+    setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        setattr(owner, name, stock)
 
 
 def _model_tensorflow(model: keras.Model, x: Any, objective: Callable[[Any], Any]) -> ModelGradients:

@@ -11,6 +11,7 @@ from keras.src import tree
 
 from segnosis.doctor.batches import Drawn
 from segnosis.doctor.case import Case
+from segnosis.doctor.own_loss import own_loss
 from segnosis.doctor.snapshot import untouched
 
 
@@ -39,6 +40,8 @@ def build_case(model: keras.Model | None, train: Drawn, validation: Drawn | None
     for name, value in _compiled(model).items():
         if given.get(name) is None:
             given[name] = value
+    if model is not None and given.get("loss") is None and train.batches:
+        given["loss"] = own_loss(model, train.batches[0])
     if given.get("ignore_class") is None:
         given["ignore_class"] = ignore_class_of(given.get("loss"))
     if given.get("num_classes") is None:

@@ -17,8 +17,7 @@ from segnosis.doctor.case import Batch, Budget, Case, Script
 from segnosis.doctor.interception import TrainingCall
 from segnosis.doctor.legacy_images import legacy_fields
 from segnosis.doctor.random_state import to_host
-from segnosis.doctor.rehearsal import steps_itself
-from segnosis.doctor.snapshot import untouched
+from segnosis.doctor.snapshot import steps_itself, untouched
 
 _VALIDATION = Limits(samples=128, megabytes=200.0, seconds=5.0)
 _LOOP = Limits(samples=64, megabytes=200.0)

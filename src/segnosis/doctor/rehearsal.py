@@ -8,6 +8,7 @@ import keras
 
 from segnosis.doctor.case import Batch
 from segnosis.doctor.random_state import to_host
+from segnosis.doctor.snapshot import steps_itself
 
 
 class Rehearsal:
@@ -24,7 +25,7 @@ class Rehearsal:
         self.model, self.optimizer = model, optimizer
         optimizer.build(model.trainable_variables)
         jit = "auto" if keras.backend.backend() == "jax" else False  # XLA slows convolutions down on a CPU
-        model.compile(optimizer, loss, loss_weights=loss_weights, jit_compile=jit)
+        keras.Model.compile(model, optimizer, loss, loss_weights=loss_weights, jit_compile=jit)  # not an own `compile`
         self._says_loss = not steps_itself(model)  # someone's own step may report it or not
         self._start = [(variable, to_host(variable)) for variable in (*model.variables, *optimizer.variables)]
 
@@ -53,20 +54,23 @@ class Rehearsal:
         return float(to_host(self.model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)))
 
 
-def steps_itself(model: keras.Model) -> bool:
-    """Whether the model has a `train_step` of the user's own."""
-    return type(model).train_step is not keras.Model.train_step
-
-
 def own_step(model: keras.Model, batch: Batch) -> None:
     """One step by anyone's `train_step`, which gets `(x, y)` where there are no weights, as `fit` gives it."""
     before = dict(vars(model))
     try:
-        model.fit(batch.x, batch.y, len(keras.tree.flatten(batch.x)[0]), sample_weight=batch.sample_weight, verbose=0)
+        if keras.backend.backend() == "jax":  # its step takes and returns the state, which `fit` alone keeps
+            count = len(keras.tree.flatten(batch.x)[0])
+            model.fit(batch.x, batch.y, count, sample_weight=batch.sample_weight, verbose=0)
+        else:
+            parts = [part for part in (batch.x, batch.y, batch.sample_weight) if part is not None]
+            model.make_train_function()
+            model.train_function(iter([tuple(keras.tree.map_structure(keras.ops.convert_to_tensor, parts))]))
     finally:
         for name in set(vars(model)) - set(before):  # what `fit` leaves behind, such as a history
             del model.__dict__[name]
-        model.__dict__.update({name: before[name] for name in ("history", "stop_training") if name in before})
+        plain = (bool, int, float, str, type(None))  # counters and the like, of the user's own
+        kept = {name: value for name, value in before.items() if name == "history" or isinstance(value, plain)}
+        model.__dict__.update({name: value for name, value in kept.items() if not name.endswith("_function")})
     model.reset_metrics()
 
 

@@ -116,8 +116,13 @@ def model_copy(model: keras.Model, example: Any = None) -> keras.Model:
 
 @contextmanager
 def borrowed(model: keras.Model, example: Any = None) -> Iterator[keras.Model]:
-    """A model to do anything with for the length of the block: a copy, else the model itself, put back afterwards."""
+    """A model to do anything with for the length of the block: a copy, else the model itself, put back afterwards.
+
+    A step of the user's own may need whatever the program hung on the model, which no copy has.
+    """
     try:
+        if steps_itself(model):
+            raise Unavailable("its step may need what only the model itself has")
         copy = model_copy(model, example)
     except Unavailable:
         with untouched(model):
@@ -125,6 +130,11 @@ def borrowed(model: keras.Model, example: Any = None) -> Iterator[keras.Model]:
     else:
         with random_state_kept():
             yield copy
+
+
+def steps_itself(model: keras.Model) -> bool:
+    """Whether the model has a `train_step` of the user's own."""
+    return type(model).train_step is not keras.Model.train_step
 
 
 def optimizer_copy(optimizer: Any, variables: Any = None) -> Any:

@@ -13,6 +13,7 @@ from keras.src.trainers.compile_utils import get_loss, get_metric  # what fit() 
 
 from segnosis.doctor.case import Batch
 from segnosis.doctor.graph import Step, all_layers, ending, graph_of
+from segnosis.doctor.own_loss import OwnLoss
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "static"
@@ -82,6 +83,8 @@ class Head:
     @property
     def loss_name(self) -> str:
         """The loss as its user calls it."""
+        if isinstance(self.loss, OwnLoss):
+            return str(self.loss.name)
         function = getattr(self.loss, "fn", None)
         if type(self.loss).__name__ == "LossFunctionWrapper":
             return str(getattr(function, "__name__", None) or self.loss.name)

@@ -15,8 +15,8 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence.forward import few
 from segnosis.doctor.random_state import to_host
-from segnosis.doctor.rehearsal import own_step, steps_itself
-from segnosis.doctor.snapshot import borrowed, optimizer_copy
+from segnosis.doctor.rehearsal import own_step
+from segnosis.doctor.snapshot import borrowed, optimizer_copy, steps_itself
 
 PRICE = "gradient"
 
@@ -55,7 +55,7 @@ def measure(model: keras.Model, optimizer: Any, batches: Sequence[Batch], loss: 
         warnings.simplefilter("ignore")  # NaN is an answer here
         steps = optimizer_copy(optimizer)
         steps.build(copy.trainable_variables)
-        copy.compile(steps, loss, run_eagerly=True)
+        keras.Model.compile(copy, steps, loss, run_eagerly=True)  # not a `compile` of the user's own
         seen: list[tuple[int, list[float]]] = []
         apply = steps.apply
 
