@@ -15,6 +15,7 @@ import numpy as np
 
 from segnosis.doctor.ask import Raised, ask_loss, ask_metric, loss_tensor
 from segnosis.doctor.autodiff import array_gradient
+from segnosis.doctor.evidence._drawn_masks import Drawn, draw, orders, shuffled, wrong
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
@@ -35,7 +36,8 @@ class Known:
         perfect: The target itself, quite or (for smoothed labels) nearly sure; of logits, the best over magnitudes 1
             … 40.
         grey: The same answer everywhere.
-        shuffled: The perfect prediction with its pixels in another order.
+        shuffled: The perfect prediction with its pixels in another order: of all orders tried, of all pixels and along
+            one axis alone, the one that costs least.
         wrong: Every pixel surely another class.
     """
 
@@ -126,70 +128,6 @@ class Probe:
     metrics: tuple[ProbedMetric, ...]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Masks drawn for a probe.
-
-    Attributes:
-        y: The target in the program's encoding.
-        truth: `(…, channels)` 0/1, what a perfect head would emit as probabilities.
-        ids: Class id per pixel.
-    """
-
-    y: np.ndarray
-    truth: np.ndarray
-    ids: np.ndarray
-
-    def emptied(self, from_image: int) -> Drawn:
-        """The same with background alone from this image on."""
-        y, truth, ids = self.y.copy(), self.truth.copy(), self.ids.copy()
-        ids[from_image:] = 0
-        truth[from_image:] = 0
-        if truth.shape[-1] > 1:
-            truth[from_image:, ..., 0] = 1
-        y[from_image:] = (
-            truth[from_image:] if y.shape == truth.shape else ids[from_image:].reshape(y[from_image:].shape)
-        )
-        return Drawn(y, truth, ids)
-
-    def without_last_class(self, from_image: int) -> Drawn:
-        """The same with background in place of the last class from this image on."""
-        y, truth, ids = self.y.copy(), self.truth.copy(), self.ids.copy()
-        gone = ids == truth.shape[-1] - 1
-        gone[:from_image] = False
-        ids[gone] = 0
-        truth[gone] = np.eye(truth.shape[-1], dtype=truth.dtype)[0]
-        return Drawn((truth if y.shape == truth.shape else ids.reshape(y.shape)).astype(y.dtype), truth, ids)
-
-
-def draw(encoding: Encoding, shape: Sequence[int]) -> Drawn | None:
-    """Masks of independent random pixels, every class in every image; `None` for encodings that are not understood.
-
-    Args:
-        encoding: How the program writes its targets.
-        shape: Shape of the output, with its batch.
-    """
-    if len(shape) < 3:  # one number per image, such as an area: there are no pixels to draw
-        return None
-    if encoding.kind == "other" or encoding.shape[1:3] != tuple(shape[1:3]):
-        return None
-    channels = shape[-1]
-    count = max(2, channels)
-    width = encoding.shape[-1] if encoding.has_axis else 1
-    if width not in (1, channels):
-        return None
-    batch = min(shape[0], encoding.shape[0], 2) if shape[0] > 1 else 1
-    generator = np.random.default_rng(0)
-    pixels = (batch, *shape[1:-1])
-    ids = generator.permuted(np.arange(int(np.prod(pixels))).reshape(batch, -1) % count, axis=1).reshape(pixels)
-    if encoding.kind == "multilabel":
-        truth = (generator.random((*pixels, channels)) < 0.4).astype("float32")
-    else:
-        truth = np.eye(count, dtype="float32")[ids] if channels > 1 else ids[..., None].astype("float32")
-    y = truth if width > 1 else (ids[..., None] if encoding.has_axis else ids)
-    return Drawn(y.astype(encoding.dtype), truth, ids)
-
-
 def measure(
     heads: Sequence[Head], encodings: Mapping[str, Encoding], forward: Mapping[str, Output]
 ) -> Mapping[str, Probe]:
@@ -213,8 +151,8 @@ def measure(
 
 
 def _probe_loss(loss: object, drawn: Drawn) -> Probed:
-    truth, wrong = drawn.truth, _wrong(drawn.truth)
-    mixed, grey = _shuffled(truth), np.full_like(truth, 1 / max(2, truth.shape[-1]))
+    truth, opposite = drawn.truth, wrong(drawn.truth)
+    mixed, grey = orders(truth), np.full_like(truth, 1 / max(2, truth.shape[-1]))
     failures: list[str] = []
 
     def ask(y_pred: np.ndarray) -> float:
@@ -229,12 +167,13 @@ def _probe_loss(loss: object, drawn: Drawn) -> Probed:
     best = min(
         (value for value in (exact, ask(soft), ask(0.9 * truth + 0.1 * grey)) if np.isfinite(value)), default=exact
     )
-    on_probabilities = Known(best, ask(grey), ask(mixed), ask(wrong))
-    if len(failures) == 6:
+    on_probabilities = Known(best, ask(grey), float(np.min([ask(order) for order in mixed])), ask(opposite))
+    if len(failures) == 5 + len(mixed):
         return Probed(raised=failures[0], accepts=_accepted(loss, drawn))
     magnitudes = {size: ask(size * (2 * truth - 1)) for size in _STEPS}
     sure = min((size for size in _STEPS if np.isfinite(magnitudes[size])), key=lambda s: magnitudes[s], default=20.0)
-    on_logits = Known(magnitudes[sure], ask(0 * truth), ask(sure * (2 * mixed - 1)), ask(sure * (2 * wrong - 1)))
+    least = float(np.min([ask(sure * (2 * order - 1)) for order in mixed]))
+    on_logits = Known(magnitudes[sure], ask(0 * truth), least, ask(sure * (2 * opposite - 1)))
     takes = _takes(ask, on_probabilities, magnitudes, truth)
     outside = [*magnitudes.values(), *(ask(size * truth) for size in (2.0, 5.0)), ask(2 - 3 * truth), ask(-truth)]
     return Probed(
@@ -371,7 +310,7 @@ def _probe_metric(
     stock = type(metric).__name__
     of = str(getattr(function, "__name__", stock)) if stock == "MeanMetricWrapper" else stock
     name = str(getattr(metric, "name", of))
-    predictions = (truth, np.full_like(truth, 1 / max(2, channels)), _shuffled(truth), _wrong(truth), background)
+    predictions = (truth, np.full_like(truth, 1 / max(2, channels)), shuffled(truth), wrong(truth), background)
     answers = []
     for share in predictions:
         y_pred = 12 * (share - 0.5) if as_logits else _SURE * share + (1 - _SURE) / max(2, channels)
@@ -390,16 +329,6 @@ def _gradient_size(loss: object, drawn: Drawn, y_pred: np.ndarray) -> float:
     except Exception:  # the value itself is reported where it matters; without a slope nothing is claimed of it
         return np.nan
     return float(np.abs(gradient).max())
-
-
-def _wrong(truth: np.ndarray) -> np.ndarray:
-    return np.roll(truth, 1, axis=-1) if truth.shape[-1] > 1 and np.all(truth.sum(-1) == 1) else 1 - truth
-
-
-def _shuffled(truth: np.ndarray) -> np.ndarray:
-    flat = truth.reshape(truth.shape[0], -1, truth.shape[-1])
-    order = np.random.default_rng(2).permutation(flat.shape[1])
-    return flat[:, order].reshape(truth.shape)
 
 
 def _finite(known: Known) -> Known | None:

@@ -1,8 +1,9 @@
 """The loss does not compare each pixel with its own target.
 
 ## What it looks for
-The loss is asked for its value on a perfect prediction, a grey one, and a perfect one with its pixels shuffled. A loss
-that compares pixel with pixel likes the first best by far. One that broadcasts, sums over the wrong axis or flattens
+The loss is asked for its value on a perfect prediction, a grey one, and a perfect one with its pixels in another
+order: all of them, those along one axis, those of another image. A loss that compares pixel with pixel likes the first
+best by far. One that broadcasts, sums over the wrong axis or flattens
 the two sides differently does not.
 
 ## Why the model does not learn
@@ -118,6 +119,15 @@ def sick() -> Case:
         return 1 - 2 * keras.ops.sum(ids * y_pred) / (keras.ops.sum(ids) + keras.ops.sum(y_pred) + 1e-6)
 
     return Case(model=segmenter(3, "softmax"), loss=dice_of_ids, batches=squares("ids"))
+
+
+def sick_along_an_axis() -> Case:
+    def profiles(y_true: Any, y_pred: Any) -> Any:
+        import keras
+
+        return keras.ops.mean(keras.ops.square(keras.ops.mean(y_true, 1) - keras.ops.mean(y_pred, 1)))
+
+    return Case(model=segmenter(3, "softmax"), loss=profiles, batches=squares("one-hot"))
 
 
 def healthy() -> Case:

@@ -1,0 +1,96 @@
+"""Masks drawn for a probe, in the encoding of the program, and predictions of them that are known to be bad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segnosis.doctor.evidence.encodings import Encoding
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Masks drawn for a probe.
+
+    Attributes:
+        y: The target in the program's encoding.
+        truth: `(…, channels)` 0/1, what a perfect head would emit as probabilities.
+        ids: Class id per pixel.
+    """
+
+    y: np.ndarray
+    truth: np.ndarray
+    ids: np.ndarray
+
+    def emptied(self, from_image: int) -> Drawn:
+        """The same with background alone from this image on."""
+        y, truth, ids = self.y.copy(), self.truth.copy(), self.ids.copy()
+        ids[from_image:] = 0
+        truth[from_image:] = 0
+        if truth.shape[-1] > 1:
+            truth[from_image:, ..., 0] = 1
+        y[from_image:] = (
+            truth[from_image:] if y.shape == truth.shape else ids[from_image:].reshape(y[from_image:].shape)
+        )
+        return Drawn(y, truth, ids)
+
+    def without_last_class(self, from_image: int) -> Drawn:
+        """The same with background in place of the last class from this image on."""
+        y, truth, ids = self.y.copy(), self.truth.copy(), self.ids.copy()
+        gone = ids == truth.shape[-1] - 1
+        gone[:from_image] = False
+        ids[gone] = 0
+        truth[gone] = np.eye(truth.shape[-1], dtype=truth.dtype)[0]
+        return Drawn((truth if y.shape == truth.shape else ids.reshape(y.shape)).astype(y.dtype), truth, ids)
+
+
+def draw(encoding: Encoding, shape: Sequence[int]) -> Drawn | None:
+    """Masks of independent random pixels, every class in every image; `None` for encodings that are not understood.
+
+    Args:
+        encoding: How the program writes its targets.
+        shape: Shape of the output, with its batch.
+    """
+    if len(shape) < 3:  # one number per image, such as an area: there are no pixels to draw
+        return None
+    if encoding.kind == "other" or encoding.shape[1:3] != tuple(shape[1:3]):
+        return None
+    channels = shape[-1]
+    count = max(2, channels)
+    width = encoding.shape[-1] if encoding.has_axis else 1
+    if width not in (1, channels):
+        return None
+    batch = min(shape[0], encoding.shape[0], 2) if shape[0] > 1 else 1
+    generator = np.random.default_rng(0)
+    pixels = (batch, *shape[1:-1])
+    ids = generator.permuted(np.arange(int(np.prod(pixels))).reshape(batch, -1) % count, axis=1).reshape(pixels)
+    if encoding.kind == "multilabel":
+        truth = (generator.random((*pixels, channels)) < 0.4).astype("float32")
+    else:
+        truth = np.eye(count, dtype="float32")[ids] if channels > 1 else ids[..., None].astype("float32")
+    y = truth if width > 1 else (ids[..., None] if encoding.has_axis else ids)
+    return Drawn(y.astype(encoding.dtype), truth, ids)
+
+
+def wrong(truth: np.ndarray) -> np.ndarray:
+    """Every pixel surely another class."""
+    return np.roll(truth, 1, axis=-1) if truth.shape[-1] > 1 and np.all(truth.sum(-1) == 1) else 1 - truth
+
+
+def shuffled(truth: np.ndarray) -> np.ndarray:
+    """All pixels of each image in another order."""
+    flat = truth.reshape(truth.shape[0], -1, truth.shape[-1])
+    order = np.random.default_rng(2).permutation(flat.shape[1])
+    return flat[:, order].reshape(truth.shape)
+
+
+def orders(truth: np.ndarray) -> list[np.ndarray]:
+    """All pixels in another order, and those along each axis, each line in its own way."""
+    generator = np.random.default_rng(3)
+    found = [shuffled(truth)]
+    for axis in range(1, truth.ndim - 1):
+        keys = generator.random(truth.shape[:-1])
+        found.append(np.take_along_axis(truth, np.argsort(keys, axis)[..., None], axis))
+    return [*found, truth[::-1]] if len(truth) > 1 else found
