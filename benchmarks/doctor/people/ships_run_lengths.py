@@ -98,7 +98,7 @@ def upsample(filters, kernel_size, strides, padding):
 
 input_img = layers.Input((96, 96, 3), name='RGB_Input')
 x = layers.GaussianNoise(GAUSSIAN_NOISE)(input_img)
-x = layers.BatchNormalization()(x)
+x = layers.BatchNormalization(momentum=0.9)(x)
 skips = []
 for nf in (8, 16, 32):
     x = layers.Conv2D(nf, (3, 3), activation='relu', padding='same')(x)
