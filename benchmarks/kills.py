@@ -1,23 +1,27 @@
 """Kills training processes at random instants, resumes them, and compares every bit with a run that was left alone.
 
-    python -m benchmarks.kills [--times 100] [--backends tensorflow jax] [--json kills.json]
+    python -m benchmarks.kills [--times 100] [--backends tensorflow jax] [--log kills.jsonl] [--json kills.json]
 
 Every kill is a SIGKILL to a real `segnosis train` process. Half of them come at a random moment of its life, half while
-a file is being written; each run is killed up to four times before it may finish. Then its history (clocks apart),
-final weights and held-out scores must be those of the run left alone.
+a file is being written; each run is killed up to six times before it may finish. Then its history (clocks apart), final
+weights and held-out scores must be those of the run left alone. With `--log`, every run is a line in that file, and the
+same command goes on after the last one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ from segnosis.data import phantom
 from segnosis.training.plan import Plan
 
 CLOCKS = ("seconds", "data_seconds", "training_seconds")
-_KILLS = 4
+_KILLS = 6
 """Kills that one run gets at the most."""
 _PATIENCE = 900.0
 """Seconds after which a process counts as hanging."""
@@ -120,8 +124,13 @@ def account(out: Path) -> tuple[list[dict[str, Any]], dict[str, bytes], Any]:
     return history, weights, read_json(out / "scores.json")["confusion"]
 
 
-def rounds(backend: str, times: int, root: Path, rng: random.Random) -> dict[str, Any]:
-    """Kill `times` times, and compare each finished run."""
+def rounds(backend: str, times: int, root: Path, seed: int, log: Path | None) -> dict[str, Any]:
+    """Kill `times` times, and compare each finished run; those in `log` count."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
+    done = [line for line in lines if line["backend"] == backend]
+    kills = sum((Counter(line["while"]) for line in done), Counter[str]())
+    if sum(kills.values()) >= times:
+        return summary(done)
     data = phantom.write(root / "hearts", subjects=6, size=32, slices=2)
     plan = tiny(data).save(root / "plan.yaml")
     alone = root / "alone"
@@ -134,10 +143,10 @@ def rounds(backend: str, times: int, root: Path, rng: random.Random) -> dict[str
     life = time.monotonic() - began - starting
     expected = account(alone)
     print(f"{backend}: {life:.1f} s from the plan to the end, {starting:.1f} s before it", flush=True)
-    kills: Counter[str] = Counter()
-    runs = different = 0
     while sum(kills.values()) < times:
-        out = root / f"run-{runs}"
+        out = root / f"run-{len(done)}"
+        rng = random.Random(f"{seed} {backend} {len(done)}")
+        own: Counter[str] = Counter()
         for _ in range(min(_KILLS, times - sum(kills.values()))):
             resume = (out / "plan.yaml").exists()
             if (out / "scores.json").exists():
@@ -149,14 +158,25 @@ def rounds(backend: str, times: int, root: Path, rng: random.Random) -> dict[str
             found = killed(process, out, after=rng.uniform(0.0, 0.7 * left if writing else left), writing=writing)
             if found is None:
                 break
-            kills[found] += 1
+            own[found] += 1
         if not (out / "scores.json").exists():
             finish(begin(plan, out, backend, resume=(out / "plan.yaml").exists()), out)
-        runs += 1
-        same = account(out) == expected
-        different += not same
-        print(f"  {sum(kills.values()):4} kills, {runs} runs: {'the same bits' if same else 'DIFFERENT'}", flush=True)
-    return {"kills": sum(kills.values()), "runs": runs, "different": different, "while": dict(kills.most_common())}
+        kills += own
+        done.append({"backend": backend, "while": own, "same": account(out) == expected})
+        if log:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(done[-1]) + "\n")
+        word = "the same bits" if done[-1]["same"] else "DIFFERENT"
+        print(f"  {sum(kills.values()):4} kills, {len(done)} runs: {word}", flush=True)
+        shutil.rmtree(out)
+    return summary(done)
+
+
+def summary(done: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Counts of finished runs, each a line of the log."""
+    kills = sum((Counter(line["while"]) for line in done), Counter[str]())
+    different = sum(not line["same"] for line in done)
+    return {"kills": sum(kills.values()), "runs": len(done), "different": different, "while": dict(kills.most_common())}
 
 
 def main() -> None:
@@ -164,12 +184,13 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=100, help="kills a backend")
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="file that keeps every run, to go on with")
     parser.add_argument("--json", type=Path, help="file to write the counts to")
     arguments = parser.parse_args()
     results = {}
     for backend in arguments.backends:
         with tempfile.TemporaryDirectory() as root:
-            results[backend] = rounds(backend, arguments.times, Path(root), random.Random(arguments.seed))
+            results[backend] = rounds(backend, arguments.times, Path(root), arguments.seed, arguments.log)
         for what, count in results[backend]["while"].items():
             print(f"  {count:4} × {what}")
     if arguments.json:

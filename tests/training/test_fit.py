@@ -309,6 +309,15 @@ def test_the_epochs_left_are_those_that_fit(done: int, seconds: float, may_grow:
     assert (after and after.epochs) == epochs
 
 
+@pytest.mark.parametrize(("step", "slower"), [(0.1, 1.0), (0.2, 1.0), (0.4, 2.0), (0.6, 3.0), (9.0, 4.0)])
+def test_what_comes_after_training_gets_more_time_on_a_machine_that_became_busier(step: float, slower: float) -> None:
+    from segnosis.training.pace import Deadline
+
+    deadline, quiet = Deadline(end=1e6, after=20.0, step=0.2), Deadline(end=1e6, after=20.0, step=0.2)
+    deadline.see(step)
+    assert quiet.seconds - deadline.seconds == pytest.approx(20.0 * (slower - 1.0), abs=1.0)
+
+
 def test_a_checkpoint_of_another_model_is_refused(straight: Any) -> None:
     import keras
 

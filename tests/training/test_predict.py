@@ -38,6 +38,12 @@ def test_tiles_make_the_whole_image(size: tuple[int, int], mirror: bool) -> None
     assert len(set(model.shapes)) == 1, "one shape: the backend compiles once"
 
 
+def test_a_tile_and_its_mirror_images_are_one_batch() -> None:
+    model: Any = Identity()
+    Predictor(model, window=(32, 32), mirror=True).probabilities(np.zeros((32, 32, 1), np.float32))
+    assert model.shapes == [(4, 32, 32, 1)]
+
+
 def test_stretched_images_come_back_at_their_size_and_place() -> None:
     image = np.zeros((60, 90, 1), np.float32)
     image[15:30, 45:75] = 8.0

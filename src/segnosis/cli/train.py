@@ -20,7 +20,7 @@ def command(
     model: str | None = typer.Option(None, "--model", help="Architecture, as in `segnosis list models`."),
     backbone: str | None = typer.Option(None, "--backbone", help="Backbone to encode with, as resnet50."),
     weights: Path | None = typer.Option(None, "--weights", help="File of pretrained weights to start from."),
-    minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
+    minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole command."),
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     seed: int | None = typer.Option(None, "--seed", help="Seed of everything random."),
     folds: int | None = typer.Option(None, "--folds", help="Cross-validate: a run for each fold of whole groups."),
@@ -31,6 +31,7 @@ def command(
     ),
 ) -> None:
     """Train on DATA, score on held-out samples, diagnose, and write a report."""
+    from segnosis.cli import BEGAN
     from segnosis.cli.screen import Screen, load_keras
     from segnosis.core.errors import ArgumentError
     from segnosis.jobs.folds import cross_validate
@@ -61,7 +62,7 @@ def command(
         print(folds_table(made.scores))
         print(f"report: {made.report}")
         return
-    run = train(source, **asked)
+    run = train(source, started=BEGAN, **asked)
     screen.close()
     if not processes.first():
         return

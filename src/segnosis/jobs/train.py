@@ -40,6 +40,7 @@ def train(
     fold: tuple[int, int] | None = None,
     track: Sequence[str] = (),
     listener: Listener | None = None,
+    started: float | None = None,
 ) -> Run:
     """Train a segmentation model on a data set, score it on held-out samples, and say what is wrong if something is.
 
@@ -53,7 +54,8 @@ def train(
         backbone: Backbone to encode with, as `segnosis.models.backbones.names()` has them.
         weights: File of pretrained weights, in any format that `segnosis.models.load_weights` reads. A backbone is
             filled alone and stays frozen for the first epochs; a model without one is filled as a whole.
-        minutes: Wall-clock budget of the whole job; training stops in time and the best weights are kept.
+        minutes: Wall-clock budget of the whole job: training ends so early that scores, diagnosis and report are done
+            in time, and the best weights are kept.
         epochs: Epochs instead of the planned number.
         resume: Continue the unfinished run in `out` by its own plan; `source` may then be the same or `""`.
         anyway: Train although the data has a proven error.
@@ -61,6 +63,7 @@ def train(
         fold: `(2, 5)` holds out the second of five folds; `segnosis.cross_validate` trains them all.
         track: `"tensorboard"`, `"mlflow"` or both: where the run is recorded besides its own folder.
         listener: Who is told of the progress.
+        started: `time.monotonic()` at which the minutes began; now, when left out.
 
     Returns:
         The finished run: `run.scores["mean_iou"]`, `run.report`, `run.diagnosis`.
@@ -72,7 +75,7 @@ def train(
     """
     # The training floor loads Keras; a wrong argument or folder should say so at once.
     only_one_limit(minutes, epochs)
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     listener = (listener or Listener()) if processes.first() else Listener()
     given = source if isinstance(source, Plan) else None
     processes.begin()
@@ -178,7 +181,6 @@ def _train(
         "best_epoch": fitted.best_epoch,
         "stopped": fitted.stopped,
         "split": {name: part.ids for name, part in zip(("train", "validation", "test"), parts, strict=True)},
-        "seconds": round(time.monotonic() - started, 1),
         "left_out": fitted.unreadable,
         "peak_memory": peak_memory(),
         "forecast": asdict(fitted.forecast) if fitted.forecast else None,
@@ -198,7 +200,7 @@ def _train(
     diagnosis = merge(live, decided.checked)
     write_json(folder.diagnosis, diagnosis.to_json())
     # From here on the run counts as finished; the report can always be written again.
-    write_json(folder.scores, scores)
+    write_json(folder.scores, scores | {"seconds": round(time.monotonic() - started, 1)})
     listener.step("writing the report")
     run_report.write(folder)
     return Run(folder.root)

@@ -1,4 +1,4 @@
-"""The same network with cheaper arithmetic while it trains; nothing of it is saved.
+"""The same network with cheaper arithmetic while it trains, on any backend; nothing of it is saved.
 
 The layers, their variables and the model are those of `segnosis.models`; only how a training step computes them
 differs. Predictions, and the file that is saved, are Keras' own.
@@ -6,6 +6,7 @@ differs. Predictions, and the file that is saved, are Keras' own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from keras import layers, ops
 from segnosis.models.nodes import Graph, Part, doubling
 from segnosis.training import kernels
 from segnosis.training.recorder import TwoTermModel
+from segnosis.training.stream import Epochs, stream
 
 
 class FasterModel(TwoTermModel):
@@ -28,6 +30,12 @@ class FasterModel(TwoTermModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.autocast = False  # layers cast their own variables; sums of a kernel's products are float32
+
+    def fit(self, x: Any, *, callbacks: Sequence[Any] = (), **settings: Any) -> Any:
+        """Keras' fit on a feed."""
+        if keras.backend.backend() != "tensorflow":
+            return super().fit(x, callbacks=list(callbacks), **settings)
+        return super().fit(stream(x), callbacks=[Epochs(x), *callbacks], **settings)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Keras' outputs."""

@@ -25,8 +25,8 @@ from segnosis.training.recorder import Recorder
 if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
 
-_REPORTING = 15.0
-"""Seconds of the diagnosis and the report."""
+_WORTH_A_TRAINING = 0.2
+"""Share of the minutes below which too few of them are left to train."""
 _WORTH_A_FORECAST = 200
 """Steps below which a training is over before its forecast is worth the trial."""
 
@@ -133,13 +133,18 @@ def fit(
         trial = feed_for(plan.with_(steps_per_epoch=pace.TRIAL_STEPS), train, training=True, share=sharding.share())
         measured = pace.measure(model, trial, held_out, folder.checkpoint)
         decoded = trial.samples
-        after = _REPORTING + 1.3 * pixels_after * measured.pixel
+        after = measured.reporting + 1.3 * pixels_after * measured.pixel
         if plan.recompute_statistics:
             after += measured.validation + statistics.BATCHES * measured.step / 2  # there and not back
         if plan.minutes:
-            deadline = started + plan.minutes * 60.0 - after
+            deadline = pace.Deadline(started + plan.minutes * 60.0, after, measured.step)
             if stored is None:
-                left = processes.from_first(lambda: deadline - time.monotonic())
+                left = processes.from_first(lambda: deadline.seconds)
+                if left < _WORTH_A_TRAINING * 60.0 * plan.minutes:
+                    listener.say(
+                        f"of {plan.minutes:g} min, {max(left, 0.0):.0f} s are left to train: scores, diagnosis and "
+                        f"report will take {after:.0f} s on this machine; `--minutes` should be more"
+                    )
                 plan = pace.fitted_to_time(plan, measured, len(train), left)
                 _save(plan, folder)
         share = 1.0 - (stored.epoch if stored else 0) / plan.epochs

@@ -126,10 +126,12 @@ class Predictor:
 
     def _probabilities_of_tiles(self, tiles: np.ndarray) -> np.ndarray:
         """Of `(tiles, height, width, channels)`; where asked for, of each tile with its mirror images."""
-        found = self._softmax(tiles)
-        if self.mirror:
-            found = found + self._softmax(tiles[:, :, ::-1])[:, :, ::-1] + self._softmax(tiles[:, ::-1])[:, ::-1]
-            found /= 3.0
+        if not self.mirror:
+            return self._softmax(tiles)
+        # All at once: a batch is padded to its full size, and an image is often a single tile.
+        found, across, down = np.split(self._softmax(np.concatenate([tiles, tiles[:, :, ::-1], tiles[:, ::-1]])), 3)
+        found = found + across[:, :, ::-1] + down[:, ::-1]
+        found /= 3.0
         return found
 
     def _softmax(self, tiles: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from segnosis.core.run_folder import RunFolder, write_bytes, write_text
 from segnosis.training import checkpoint, pictures, processes
 from segnosis.training.listener import Listener
 from segnosis.training.optimizer import averaged, end_in, gradient_norm, share_done
-from segnosis.training.pace import corrected
+from segnosis.training.pace import Deadline, corrected
 from segnosis.training.plan import Plan
 from segnosis.training.scores import confusion, from_confusion
 
@@ -73,7 +73,7 @@ class Recorder(keras.callbacks.Callback):
         class_names: Name per class id.
         ignore_class: Value in masks that is no class.
         listener: Who is told.
-        deadline: `time.monotonic()` value to stop at, or `None`.
+        deadline: When to stop, or `None`.
         feed: Where the training batches come from: it knows how long it held training up, and what it left out.
         may_grow: Whether there may be more epochs than planned where they are faster than foretold.
         stop: Asked after every step whether to save and leave.
@@ -88,7 +88,7 @@ class Recorder(keras.callbacks.Callback):
         class_names: tuple[str, ...],
         ignore_class: int | None,
         listener: Listener,
-        deadline: float | None = None,
+        deadline: Deadline | None = None,
         feed: Any = None,
         may_grow: bool = False,
         stop: Callable[[], bool] = lambda: False,
@@ -131,7 +131,7 @@ class Recorder(keras.callbacks.Callback):
         self._steps.append(time.monotonic())
         loss = float((logs or {})["loss"])
         self.listener.batch(self._epoch() + 1, self.plan.epochs, self._batch, self._batches, loss)
-        late = self.deadline is not None and time.monotonic() > self.deadline
+        late = self.deadline is not None and self.deadline.seconds < 0
         wish = processes.strongest(_LEAVE if self.stop() else _LATE if late else 0)
         if wish == _LATE and not self.stopped:
             self.stopped = f"the {self.plan.minutes:g} minutes were used up"
@@ -200,11 +200,13 @@ class Recorder(keras.callbacks.Callback):
         self._pace = [*self._pace, now - began - self._compiling(training_seconds)][-_RECENT:]
         if self.deadline is None or self.stopped:
             return
+        if len(self._steps) > 1:
+            self.deadline.see((self._steps[-1] - self._steps[0]) / (len(self._steps) - 1))
         plan = corrected(
             self.plan,
             done=self._epoch(),
             epoch_seconds=sum(self._pace) / len(self._pace),
-            seconds=self.deadline - now,
+            seconds=self.deadline.seconds,
             may_grow=self.may_grow,
         )
         epochs = processes.from_first(lambda: (plan or self.plan).epochs)
