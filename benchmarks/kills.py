@@ -2,10 +2,10 @@
 
     python -m benchmarks.kills [--times 100] [--backends tensorflow jax] [--log kills.jsonl] [--json kills.json]
 
-Every kill is a SIGKILL to a real `segnosis train` process. Half of them come at a random moment of its life, half while
-a file is being written; each run is killed up to six times before it may finish. Then its history (clocks apart), final
-weights and held-out scores must be those of the run left alone. With `--log`, every run is a line in that file, and the
-same command goes on after the last one.
+Every kill is a SIGKILL to a real `segnosis train` process. A third of them come at a random moment of its life, a third
+while it trains, and a third while a file is being written; each run is killed up to six times before it may finish.
+Then its history (clocks apart), final weights and held-out scores must be those of the run left alone. With `--log`,
+every run is a line in that file, and the same command goes on after the last one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from segnosis.data import phantom
 from segnosis.training.plan import Plan
 
 CLOCKS = ("seconds", "data_seconds", "training_seconds")
+_EPOCHS = 4
 _KILLS = 6
 """Kills that one run gets at the most."""
 _PATIENCE = 900.0
@@ -43,7 +44,7 @@ def tiny(data: Path) -> Plan:
     """Four short epochs with all that has state: dropout, momentum, averages, accumulated gradients, a schedule."""
     return Plan(
         data=str(data), model_arguments={"width": 4, "depth": 2, "dropout": 0.1}, preprocessing="standardize",
-        size=(32, 32), batch_size=4, epochs=4, steps_per_epoch=6, accumulate=2, average=0.9, clip_norm=1.0,
+        size=(32, 32), batch_size=4, epochs=_EPOCHS, steps_per_epoch=6, accumulate=2, average=0.9, clip_norm=1.0,
     )  # fmt: skip
 
 
@@ -103,8 +104,13 @@ def doing(out: Path, half: Path | None) -> str:
         return f"writing a file in {half.parent.name if half.parent != out else 'the run folder'}"
     if (out / "scores.json").exists():
         return "writing the report"
-    epochs = sum(1 for _ in RunFolder(out).epochs()) if (out / "history.jsonl").exists() else 0
-    return "scoring" if epochs == 4 else f"epoch {epochs + 1}" if epochs else "starting"
+    epochs = epochs_of(out)
+    return "scoring" if epochs == _EPOCHS else f"epoch {epochs + 1}" if epochs else "starting"
+
+
+def epochs_of(out: Path) -> int:
+    """How many epochs a run has finished."""
+    return sum(1 for _ in RunFolder(out).epochs()) if (out / "history.jsonl").exists() else 0
 
 
 def account(out: Path) -> tuple[list[dict[str, Any]], dict[str, bytes], Any]:
@@ -139,10 +145,13 @@ def rounds(backend: str, times: int, root: Path, seed: int, log: Path | None) ->
     while process.poll() is None and not stamp(alone):
         time.sleep(0.01)
     starting = time.monotonic() - began
+    while process.poll() is None and epochs_of(alone) < _EPOCHS:
+        time.sleep(0.01)
+    training = time.monotonic() - began - starting
     finish(process, alone)
     life = time.monotonic() - began - starting
     expected = account(alone)
-    print(f"{backend}: {life:.1f} s from the plan to the end, {starting:.1f} s before it", flush=True)
+    print(f"{backend}: {starting:.1f} s to the plan, {training:.1f} s to train, {life:.1f} s to the end", flush=True)
     while sum(kills.values()) < times:
         out = root / f"run-{len(done)}"
         rng = random.Random(f"{seed} {backend} {len(done)}")
@@ -152,10 +161,12 @@ def rounds(backend: str, times: int, root: Path, seed: int, log: Path | None) ->
             if (out / "scores.json").exists():
                 break
             process = begin(plan, out, backend, resume=resume)
-            left = life * (1 - sum(1 for _ in RunFolder(out).epochs()) / 5)
+            done_before = epochs_of(out)
+            left = life - training * done_before / _EPOCHS
             # Nothing may be written any more at the very end: those that wait for a file are sent off earlier.
-            writing = rng.random() < 0.5
-            found = killed(process, out, after=rng.uniform(0.0, 0.7 * left if writing else left), writing=writing)
+            span = {"any": left, "writing": 0.7 * left, "training": training * (1 - done_before / _EPOCHS) or left}
+            kind = rng.choice(sorted(span))
+            found = killed(process, out, after=rng.uniform(0.0, span[kind]), writing=kind == "writing")
             if found is None:
                 break
             own[found] += 1

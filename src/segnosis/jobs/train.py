@@ -186,6 +186,9 @@ def _train(
         "forecast": asdict(fitted.forecast) if fitted.forecast else None,
     }
     listener.step("examining model, loss and history")
+    probes = fitted.deadline is None or fitted.deadline.probes_fit
+    if not probes:
+        listener.say("the minutes leave no time for the doctor's probes: it goes by files, plan and history")
     live = diagnose(
         fitted.model,
         feed_for(fitted.plan, parts[0], training=True),
@@ -194,6 +197,7 @@ def _train(
         optimizer=optimizer(fitted.plan, steps=fitted.plan.epochs * (fitted.plan.steps_per_epoch or 1)),
         class_names=list(dataset.spec.class_names),
         history=history(folder),
+        budget="probe" if probes else "static",
         seed=seed,
     )
     # Where files and batches could both be judged, the files count: all of them were seen.

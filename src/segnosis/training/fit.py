@@ -57,6 +57,7 @@ class Fitted:
         stopped: Why training ended before the last epoch, or `""`.
         forecast: What was foretold; `None` where training was too short to tell.
         unreadable: Samples that were left out, and why.
+        deadline: When the command has to be done; `None` without `minutes`.
     """
 
     model: keras.Model
@@ -66,6 +67,7 @@ class Fitted:
     stopped: str
     forecast: Forecast | None
     unreadable: dict[str, str]
+    deadline: pace.Deadline | None
 
 
 def fit(
@@ -135,11 +137,12 @@ def fit(
         decoded = trial.samples
         after = measured.reporting + 1.3 * pixels_after * measured.pixel
         if plan.recompute_statistics:
-            after += measured.validation + statistics.BATCHES * measured.step / 2  # there and not back
+            after += measured.validation + 0.7 * statistics.BATCHES * measured.step  # there and not back
         if plan.minutes:
-            deadline = pace.Deadline(started + plan.minutes * 60.0, after, measured.step)
+            budget = deadline = pace.Deadline.planned(started, plan.minutes, after, measured)
+            after = budget.behind
             if stored is None:
-                left = processes.from_first(lambda: deadline.seconds)
+                left = processes.from_first(lambda: budget.seconds)
                 if left < _WORTH_A_TRAINING * 60.0 * plan.minutes:
                     listener.say(
                         f"of {plan.minutes:g} min, {max(left, 0.0):.0f} s are left to train: scores, diagnosis and "
@@ -147,6 +150,8 @@ def fit(
                     )
                 plan = pace.fitted_to_time(plan, measured, len(train), left)
                 _save(plan, folder)
+        else:
+            after += measured.probing
         share = 1.0 - (stored.epoch if stored else 0) / plan.epochs
         training = measured.seconds(plan, _steps(plan, train))
         forecast = Forecast(time.monotonic() - started + share * training + after, measured.memory)
@@ -235,7 +240,7 @@ def fit(
                 _recompute_statistics(model, feed, recorder, listener)
     *depths, deepest = _every_depth(network)
     unreadable = {**held_out.skipped, **feed.skipped}
-    return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped, forecast, unreadable)
+    return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped, forecast, unreadable, deadline)
 
 
 def _recompute_statistics(model: keras.Model, feed: Any, recorder: Recorder, listener: Listener) -> None:

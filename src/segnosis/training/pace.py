@@ -33,9 +33,12 @@ _BESIDE = 0.1
 """Share of the time that validating and saving may take before epochs become fewer."""
 _CUT = 0.1
 """Share of the last epoch, at the smallest steps, that the clock may cut off before a whole epoch is taken off."""
-_DIAGNOSIS = (5.0, 18.0)
-"""Of the diagnosis, the pictures and the report: how many times the compilation of a step they take, and how many
-steps besides; from processor seconds on two data sets, within 5 %."""
+_REPORTING = 1.6
+"""Pictures, report and what else follows the scores take as long as so many compilations of a step;"""
+_PROBES = (3.4, 18.0)
+"""the doctor's probes so many, and so many steps. In processor seconds on two data sets, within 5 %."""
+_WORTH_PROBING = 0.25
+"""Share of the minutes that the doctor's probes may take."""
 _BUSIEST = 4.0
 """At the most so many times slower than foretold is taken for the present pace: more was a hiccup."""
 _FASTER = 1.1
@@ -70,8 +73,13 @@ class Pace:
 
     @property
     def reporting(self) -> float:
-        """Seconds of the diagnosis, the pictures and the report, and of leaving Python."""
-        return _DIAGNOSIS[0] * self.compiling + _DIAGNOSIS[1] * self.step
+        """Seconds of pictures and report, of a diagnosis without probes, and of leaving Python."""
+        return _REPORTING * self.compiling
+
+    @property
+    def probing(self) -> float:
+        """Seconds of the doctor's probes: gradients, activations, batches held against files."""
+        return _PROBES[0] * self.compiling + _PROBES[1] * self.step
 
     def seconds(self, plan: Plan, steps: int) -> float:
         """What the training of `plan` takes, at `steps` an epoch; the step is compiled once more for every stage."""
@@ -87,15 +95,39 @@ class Deadline:
 
     Attributes:
         end: `time.monotonic()` at which everything is done.
-        after: Seconds that what comes after training takes at the pace that was foretold.
+        after: Seconds that what comes after training takes at the pace that was foretold, all but the probes.
         step: Seconds of a step at that pace.
+        probing: Seconds of the doctor's probes at that pace.
+        reporting: Of `after`, what follows the probes.
+        reserved: Whether time is kept for the probes; else they are made only where training ends early.
         slower: How many times as long as foretold a step takes at present, at least 1.
     """
 
     end: float
     after: float
     step: float
+    probing: float = 0.0
+    reporting: float = 0.0
+    reserved: bool = True
     slower: float = 1.0
+
+    @classmethod
+    def planned(cls, began: float, minutes: float, after: float, pace: Pace) -> Deadline:
+        """The deadline of a command that began at `began`, with time for the probes where the minutes are enough.
+
+        Args:
+            began: `time.monotonic()`.
+            minutes: The whole budget.
+            after: Seconds of scores and report.
+            pace: What was measured on this machine.
+        """
+        reserved = pace.probing <= _WORTH_PROBING * 60.0 * minutes
+        return cls(began + 60.0 * minutes, after, pace.step, pace.probing, pace.reporting, reserved)
+
+    @property
+    def behind(self) -> float:
+        """Seconds that are kept for what comes after training, at the pace that was foretold."""
+        return self.after + (self.probing if self.reserved else 0.0)
 
     @property
     def seconds(self) -> float:
@@ -107,7 +139,12 @@ class Deadline:
             >>> round(deadline.seconds)
             40
         """
-        return self.end - self.after * self.slower - time.monotonic()
+        return self.end - self.behind * self.slower - time.monotonic()
+
+    @property
+    def probes_fit(self) -> bool:
+        """Whether, all being scored, there is time for the doctor's probes and for what follows them."""
+        return time.monotonic() + (self.probing + self.reporting) * self.slower <= self.end
 
     def see(self, step: float) -> None:
         """What a step takes at present, seconds."""
