@@ -52,6 +52,13 @@ def begin(plan: Path, out: Path, backend: str, *, resume: bool) -> subprocess.Po
     """A `segnosis train` process of its own."""
     words = ["--resume"] if resume else ["--plan", str(plan)]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    # JAX compiles for minutes what it computes in seconds: with little care, and once for all runs.
+    environment |= {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": str(out.parent / "compiled")}
+    environment |= {
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     with (out.parent / f"{out.name}.log").open("ab") as log:
         command = [sys.executable, "-m", "segnosis", "train", *words, "--out", str(out)]
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)

@@ -58,9 +58,11 @@ class Job:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         words = ["--resume"] if plan is None else ["--plan", str(plan)]
         command = [sys.executable, "-m", "segnosis", "train", *words, "--out", str(out)]
-        # Patience with devices that a busy machine lets wait for each other.
+        # Little compilation, and patience with devices that a busy machine lets wait for each other.
+        quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        patient = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
         common = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", ADDRESS: address}
-        common |= {"XLA_FLAGS": "--xla_cpu_collective_call_terminate_timeout_seconds=600"}
+        common |= {"XLA_FLAGS": f"{quick} {patient}"}
         common |= {"KERAS_DISTRIBUTION_NUM_PROCESSES": str(number)}
         self.running = [
             subprocess.Popen(

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,18 @@ def test_what_comes_after_training_gets_more_time_on_a_machine_that_became_busie
     deadline, quiet = Deadline(end=1e6, after=20.0, step=0.2), Deadline(end=1e6, after=20.0, step=0.2)
     deadline.see(step)
     assert quiet.seconds - deadline.seconds == pytest.approx(20.0 * (slower - 1.0), abs=1.0)
+
+
+@pytest.mark.parametrize(("minutes", "reserved"), [(1.0, False), (60.0, True)])
+def test_probes_have_their_time_where_the_minutes_are_enough(minutes: float, reserved: bool) -> None:
+    from segnosis.training.pace import Deadline, Pace
+
+    pace = Pace(step=0.5, validation=1.0, saving=0.1, pixel=1e-6, compiling=10.0, memory=0)
+    deadline = Deadline.planned(time.monotonic(), minutes, after=10.0, pace=pace)
+    assert deadline.reserved is reserved
+    assert deadline.behind == (10.0 + pace.probing if reserved else 10.0)
+    assert Deadline.planned(time.monotonic() - 3600.0, minutes, after=0.0, pace=pace).probes_fit is False
+    assert Deadline.planned(time.monotonic(), 1e6, after=10.0, pace=pace).probes_fit
 
 
 def test_a_checkpoint_of_another_model_is_refused(straight: Any) -> None:
