@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,6 +11,7 @@ import numpy as np
 
 from segnosis.doctor.autodiff import objective_of
 from segnosis.doctor.case import Batch
+from segnosis.doctor.listening import listening
 from segnosis.doctor.snapshot import steps_itself, untouched
 
 
@@ -52,10 +51,10 @@ class OwnLoss(keras.losses.Loss):
             return self._model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
         data = (x, y) if sample_weight is None else (x, y, sample_weight)
 
-        def answer(layer: Any, call: Callable[[], Any]) -> Any:
+        def answer(layer: Any, args: Any, call: Callable[[], Any]) -> Any:
             return y_pred if layer is self._speaker else call()
 
-        with _listening(answer):
+        with listening(answer, outermost=True):
             return objective_of(lambda: self._model.train_step(data))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -92,39 +91,17 @@ def _speaker(model: keras.Model, batch: Batch) -> Any:
     wanted = tuple(model(x, training=False).shape)
     found: list[Any] = []
 
-    def note(layer: Any, call: Callable[[], Any]) -> Any:
+    def note(layer: Any, args: Any, call: Callable[[], Any]) -> Any:
         output = call()
         if tuple(getattr(output, "shape", ())) == wanted and layer.trainable_variables:
             found.append(layer)
         return output
 
-    with _listening(note):
+    with listening(note, outermost=True):
         objective_of(lambda: model.train_step((x, y) if weight is None else (x, y, weight)))
     if not found:
         raise ValueError(f"The step calls nothing that gives {wanted}.")
     return found[-1]
-
-
-@contextmanager
-def _listening(heard: Callable[[Any, Callable[[], Any]], Any]) -> Iterator[None]:
-    """Hand every call of a layer that no other layer makes to `heard`, on this thread, for the length of the block."""
-    stock, here, depth = keras.layers.Layer.__call__, threading.get_ident(), 0
-
-    def called(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal depth
-        if depth or threading.get_ident() != here:
-            return stock(layer, *args, **kwargs)
-        depth += 1
-        try:
-            return heard(layer, lambda: stock(layer, *args, **kwargs))
-        finally:
-            depth -= 1
-
-    keras.layers.Layer.__call__ = called
-    try:
-        yield
-    finally:
-        keras.layers.Layer.__call__ = stock
 
 
 def _resized(array: Any, count: int | None) -> Any:

@@ -22,6 +22,7 @@ PRICE = "data"
 
 _PAIRS = 48
 _FEWEST = 16
+_BURNT = 0.1
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class AugmentedTargets:
         lost: Share of them without any foreground afterwards.
         area: Foreground share afterwards over the share before, mean over the pairs.
         clipped: Share of pixels at the ends of the image's range afterwards, beyond what there was before.
+        burnt: Share of training images of a single value at an end of the range, beyond that of validation images.
         compared: `"pairs"`, the same before and after; or `"splits"`, training beside validation samples.
         augmented: Whether samples were seen to come out changed; of pairs they do.
     """
@@ -41,6 +43,7 @@ class AugmentedTargets:
     lost: float
     area: float
     clipped: float
+    burnt: float = 0.0
     compared: Literal["pairs", "splits"] = "pairs"
     augmented: bool = True
 
@@ -58,9 +61,11 @@ def measure(
         return _of_pairs(augment, pairs)
     if batches is None or validation_batches is None:
         raise Unavailable("neither an augmentation with stored pairs nor validation batches were given")
-    if drawn_again is None or drawn_again.unchanged:
+    augmented = drawn_again is not None and drawn_again.unchanged is False
+    seen = _of_splits(batches, validation_batches, label_space, augmented)
+    if seen.burnt < _BURNT and (drawn_again is None or drawn_again.unchanged):
         raise Unavailable("no augmentation is at work: training samples come as they are stored")
-    return _of_splits(batches, validation_batches, label_space, drawn_again.unchanged is False)
+    return seen
 
 
 def _of_pairs(augment: Callable[..., Any], pairs: Iterable[Pair]) -> AugmentedTargets:
@@ -87,7 +92,7 @@ def _of_splits(
     batches: Sequence[Batch], validation_batches: Sequence[Batch], space: LabelSpace | None, augmented: bool
 ) -> AugmentedTargets:
     ignore = list((space.ignore if space else frozenset()) | {-1.0, 255.0 if space and space.channels != 1 else -1.0})
-    shares, at_ends, ends, sizes = [], [], None, set()
+    shares, at_ends, burnt, ends, sizes = [], [], [], None, set()
     for drawn in (batches, validation_batches):
         kept = [pair for pair in pairs_of(drawn) if pair.image is not None and pair.mask is not None]
         images = [np.asarray(pair.image) for pair in kept]
@@ -97,6 +102,7 @@ def _of_splits(
         ends = ends or (min(image.min() for image in images), max(image.max() for image in images))
         sizes.add(images[0].shape[:2])
         shares.append(np.array([float(((plane > 0) & ~np.isin(plane, ignore)).mean()) for plane in planes]))
+        burnt.append(np.mean([image.min() == image.max() and image.flat[0] in ends for image in images]))
         at_ends.append(float(np.mean([np.mean((image == ends[0]) | (image == ends[1])) for image in images])))
     if len(sizes) > 1:
         raise Unavailable("training and validation images differ in size")
@@ -108,6 +114,7 @@ def _of_splits(
         lost=max(0.0, 1 - float(here / there)),
         area=float(shares[0].mean() / shares[1].mean()),
         clipped=max(0.0, at_ends[0] - at_ends[1]),
+        burnt=max(0.0, float(burnt[0] - burnt[1])),
         compared="splits",
         augmented=augmented,
     )

@@ -54,7 +54,7 @@ def measure(
     if repeated >= _FEWEST or same >= max(_FEWEST, len(pairs) / 2):
         return DrawnAgain(pairs, True)
     whole = len(pairs) >= _FEWEST and (isinstance(source, keras.utils.PyDataset) or _met(batches, pairs) >= _FEWEST)
-    return DrawnAgain(pairs, False if whole and not same else None)
+    return DrawnAgain(pairs, False if whole and (not same or _changed(batches, pairs) >= _FEWEST) else None)
 
 
 def _second(source: Any, seed: int) -> Iterator[Pair]:
@@ -93,6 +93,19 @@ def _met(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:
     """Samples of the second draw with exactly a mask of the first."""
     masks = {name_of(pair.mask) for pair in pairs_of(batches) if pair.mask is not None and pair.mask.any()}
     return sum(pair.mask is not None and name_of(pair.mask) in masks for pair in pairs)
+
+
+def _changed(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:
+    """Samples of the second draw that have exactly a mask of the first, and another image with it."""
+    seen: dict[bytes, set[bytes]] = {}
+    for pair in pairs_of(batches):
+        if pair.mask is not None and pair.image is not None and pair.mask.any():
+            seen.setdefault(name_of(pair.mask), set()).add(name_of(pair.image))
+    return sum(
+        name_of(pair.image) not in seen[name_of(pair.mask)]
+        for pair in pairs
+        if pair.mask is not None and pair.image is not None and name_of(pair.mask) in seen
+    )
 
 
 def _host(part: Any) -> Any:

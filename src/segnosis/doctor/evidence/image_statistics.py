@@ -27,6 +27,7 @@ class ImageStatistics:
         distinct: Different images, counted up to 256.
         same_as: A name of the image that all are, when there is but one.
         nonfinite_masks: Masks with NaN or infinity.
+        burnt: Images of a single value that is the highest of all images: white where nothing else is.
     """
 
     pairs: int
@@ -37,6 +38,7 @@ class ImageStatistics:
     distinct: int
     same_as: str
     nonfinite_masks: Tally
+    burnt: int = 0
 
 
 class Scan:
@@ -48,6 +50,7 @@ class Scan:
         self._nonfinite_masks = Tally()
         self._hashes: set[bytes] = set()
         self._first = ""
+        self._highest, self._burnt = -np.inf, 0
 
     def add(self, pair: Pair) -> None:
         """Look at one pair."""
@@ -66,8 +69,17 @@ class Scan:
             self._nonfinite.add(where)
         elif self._is_constant(image):
             self._constant.add(where)
+            self._count_burnt(float(image.flat[0]))
+        else:
+            self._count_burnt(float(image.max()), 0)
         if len(self._hashes) < _MOST_HASHES:
             self._hashes.add(hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest())
+
+    def _count_burnt(self, highest: float, constant: int = 1) -> None:
+        if highest > self._highest:
+            self._highest, self._burnt = highest, 0
+        if highest == self._highest:
+            self._burnt += constant
 
     @staticmethod
     def _is_constant(image: np.ndarray) -> bool:
@@ -87,4 +99,5 @@ class Scan:
             len(self._hashes),
             self._first,
             self._nonfinite_masks,
+            self._burnt if self._burnt < self._images else 0,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import images_of
 from segnosis.doctor.graph import all_layers, beginning
+from segnosis.doctor.listening import listening
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "data"
@@ -27,6 +28,7 @@ _NORMALIZERS = (
 )
 _SCALERS = (*_NORMALIZERS, keras.layers.Rescaling)
 _IMAGES = 32
+_HEARD = 8
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ def measure(
     first = beginning(model) if model is not None else []
     before = [layer for layer in first if not getattr(layer, "trainable_weights", None)]
     arriving = _through(before, images, model) if first else None
+    if model is not None and not first:
+        first, arriving = _heard(model, images)
+        before = [layer for layer in first if not layer.trainable_weights]
     return InputStatistics(
         train=_range(images),
         validation=None if held_out is None else _range(held_out),
@@ -141,6 +146,29 @@ def _through(layers: Sequence[Any], images: np.ndarray, model: keras.Model | Non
                 return None
         out = np.asarray(keras.ops.convert_to_numpy(tensor))
     return out if out.ndim == 4 else None
+
+
+def _heard(model: keras.Model, images: np.ndarray) -> tuple[list[Any], np.ndarray | None]:
+    """Layers without layers inside up to the first that has weights to train, and what that one gets."""
+    met: list[Any] = []
+    arriving: list[Any] = []
+
+    def note(layer: Any, args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        if not arriving and not list(layer._flatten_layers(include_self=False)):
+            met.append(layer)
+            if layer.trainable_weights and args and len(args[0].shape) == 4:
+                arriving.append(args[0])
+        return call()
+
+    with untouched(model), warnings.catch_warnings(), listening(note):
+        warnings.simplefilter("ignore")
+        try:
+            model(keras.ops.convert_to_tensor(images[:_HEARD].astype("float32")), training=False)
+        except Exception:  # a `call` that wants more than images: what arrives stays unknown
+            return [], None
+    if not arriving:
+        return [], None
+    return met, np.asarray(keras.ops.convert_to_numpy(arriving[0]))
 
 
 def _takes_training(layer: Any) -> bool:

@@ -33,6 +33,7 @@ class TargetCensus:
         census: Values; of a one-hot target the ids that it encodes.
         minimum, maximum: Over all planes as they are.
         distinct: Distinct values over all planes, counted up to 64.
+        empty_planes: Planes of independent ones that are 0 in every sample.
         masked: Pixels with sample weight 0, left out of `census`, unless that would leave one value in every mask:
             then it is the weights that are wrong, not the masks.
     """
@@ -47,6 +48,7 @@ class TargetCensus:
     maximum: float
     distinct: int
     masked: int
+    empty_planes: tuple[int, ...] = ()
 
 
 def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[Any] | None = None) -> TargetCensus:
@@ -78,6 +80,9 @@ def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[A
         maximum=float(max((part.max() for part in finite if part.size), default=0.0)),
         distinct=len(values),
         masked=masked,
+        empty_planes=()
+        if form != "planes"
+        else tuple(plane for plane in range(planes) if not any(target[..., plane].any() for target in found)),
     )
 
 

@@ -2,8 +2,8 @@
 
 ## What it looks for
 Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where
-more than one in twenty is (black tiles at a border are normal); a loader that returns one and the same image for
-every sample.
+more than one in twenty is (black tiles at a border are normal; where a fifth of them is white in the batches, they are
+burnt out, which is PRE006); a loader that returns one and the same image for every sample.
 
 ## Why the model does not learn
 One NaN makes the loss NaN, and from then on every weight. Blank or repeated images hold nothing that predicts a
@@ -35,6 +35,7 @@ def check(
     *,
     most_constant: float = 0.05,
     fewest: int = 4,
+    min_burnt: float = 0.2,
 ) -> Verdict:
     seen = [(stats, place) for stats, place in ((image_statistics, ""), (batch_images, " in the batches")) if stats]
     if not seen:
@@ -59,7 +60,8 @@ def check(
             if tally:
                 problems.append(f"{tally.count} of {stats.pairs} samples {says}{place}")
                 where += tally.where
-        if stats.constant.count > most_constant * stats.images and stats.constant.count > 1:
+        burnt = bool(place) and stats.burnt >= max(2, min_burnt * stats.constant.count)
+        if stats.constant.count > most_constant * stats.images and stats.constant.count > 1 and not burnt:
             problems.append(f"{stats.constant.count} of {stats.images} images are of a single value{place}")
             where += stats.constant.where
         if stats.images >= fewest and stats.distinct == 1:

@@ -1,8 +1,10 @@
 """Validation holds what was trained on.
 
 ## What it looks for
-Images with identical pixels in two splits; groups (patients, slides, videos) with samples in more than one;
-pictures that look alike and have the same mask, on either side. Blank images are alike without meaning anything.
+Images with identical pixels in two splits. Files, ids or rows that the objects given for training and for validation
+both hold, and parts taken from what is shuffled anew in each pass, whatever augmentation does afterwards. Groups
+(patients, slides, videos) with samples in more than one split. Pictures that look alike and have the same mask, on
+either side; blank images are alike without meaning anything.
 
 ## Why the model does not learn
 It may learn by heart, and nobody sees it: the validation score follows the training score, and the first new
@@ -23,6 +25,7 @@ from segnosis.core.sample import Pair
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.duplicates import Duplicates
+from segnosis.doctor.evidence.shared_sources import SharedSources
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT005", "error"
@@ -33,13 +36,15 @@ def check(
     batch_duplicates: Duplicates | None = None,
     groups: tuple[Sequence[Any], Sequence[Any]] | None = None,
     spec: DatasetSpec | None = None,
+    shared_sources: SharedSources | None = None,
     *,
     most_exact: int = 0,
     most_near: int = 0,
 ) -> Verdict:
     found = [item for item in (duplicates, batch_duplicates) if item is not None and len(item.splits) > 1]
     crossing = sorted({str(name) for name in groups[0]} & {str(name) for name in groups[1]}) if groups else []
-    if not found and not groups:
+    shared_source = shared_sources if shared_sources is not None and shared_sources.how else None
+    if not found and not groups and shared_source is None:
         return NotApplicable("no splits are known")
     exact = [shared for item in found for shared in item.exact]
     near = [shared for item in found for shared in item.near]
@@ -49,7 +54,10 @@ def check(
         "alike": sum(item.near_count for item in found),
         "groups_in_two_splits": len(crossing) + (duplicates.group_count if stored and duplicates else 0),
         "compared": sum(sum(item.splits.values()) for item in found),
+        "held_by_both": shared_source.shared if shared_source else 0,
     }
+    if shared_source is not None and not measured["identical"]:
+        return _same_source(shared_source, measured)
     unit = (spec.group_by if spec else None) or "group"
     if crossing:
         return Finding(
@@ -91,6 +99,28 @@ def check(
             level="suspected",
         )
     return Healthy(measured)
+
+
+def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
+    """The same files, rows or object behind both, whatever the pixels look like after augmentation."""
+    says = {
+        "list": f"{seen.shared} of {seen.held_out} entries of `{seen.name}` of the validation data are in that of the "
+        f"training data too, `{seen.example}` for one.",
+        "array": f"`{seen.name}` of the validation data shares {seen.shared} of its {seen.held_out} rows with that of "
+        "the training data.",
+        "object": "The same object is given as training and as validation data.",
+        "shuffle": "Training and validation are each taken from a data set that is shuffled anew in each pass: what "
+        "one leaves out changes every time, and each sees nearly all samples.",
+    }
+    fixes = {
+        "list": f"Keep them apart: `train_{seen.name} = [one for one in all_{seen.name} if one not in "
+        f"set(val_{seen.name})]`",
+        "array": f"Cut `{seen.name}` at one place: `[:-n]` for training, `[-n:]` for validation.",
+        "object": "`validation_data=` other samples than those of training.",
+        "shuffle": "`shuffle(…, reshuffle_each_iteration=False)` before `take` and `skip`, and a second `shuffle` on "
+        "the training part.",
+    }
+    return Finding(says=says[str(seen.how)], measured=measured, fix=fixes[str(seen.how)])
 
 
 def _split(repeat: bool) -> list[Pair]:

@@ -3,7 +3,8 @@
 ## What it looks for
 A soft-max over a single channel; a soft-max over height or width; one channel for three classes or more, or fewer
 channels than the class ids of the masks, which run from 0 without a gap; a cross-entropy over classes on a single
-channel; one-hot masks of another depth than the head. Masks of `max_gap_classes` values or more are taken for something
+channel; one-hot masks of another depth than the head; a soft-max where
+pixels belong to several classes at once. Masks of `max_gap_classes` values or more are taken for something
 else.
 
 ## Why the model does not learn
@@ -21,8 +22,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from segnosis.doctor.ask import Raised
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
@@ -31,6 +34,8 @@ from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
 CODE, SEVERITY = "HED003", "error"
+
+_SEVERAL = 1e-3  # share of pixels
 
 
 def check(
@@ -48,7 +53,10 @@ def check(
         classes = _classes_from_zero(encoding, max_gap_classes)
         measured = {"head": head.name, "channels": channels, "classes_in_masks": classes, "loss": head.loss_name}
         raises = loss_parts is not None and isinstance(loss_parts.outputs.get(head.name), Raised)
-        problems = [judge(head, channels, classes, encoding, output) for judge in (_one_channel, _wrong_axis, _too_few)]
+        problems = [
+            judge(head, channels, classes, encoding, output)
+            for judge in (_one_channel, _wrong_axis, _too_few, _several_at_once)
+        ]
         if head.family is not None or raises:  # a loss of one's own may take more planes than there are classes
             problems.append(_other_depth(head, channels, encoding))
         for problem in problems:
@@ -142,6 +150,26 @@ def _too_few(
     )
 
 
+def _several_at_once(
+    head: Head, channels: int | None, classes: int | None, encoding: Encoding | None, output: Output | None
+) -> _Problem:
+    """A soft-max where pixels belong to several classes."""
+    if encoding is None or encoding.kind != "multilabel" or channels is None or channels < 2:
+        return None
+    ends = head.activations[-1:]
+    sums = output is not None and output.sums_to_one_over == len(output.arrays[0].shape) - 1
+    if not (ends and ends[0].does == "softmax") and not (sums and not head.known):
+        return None
+    several = float(np.mean([np.mean(array.sum(axis=-1) > 1) for array in encoding.arrays]))
+    if several < _SEVERAL:
+        return None
+    return (
+        f"{several:.1%} of the pixels belong to two or more of the {channels} classes, and `{head.place[0]}` gives one "
+        "soft-max over them: no pixel can be given more than one.",
+        f'`activation="sigmoid"` in `{head.place[0]}`, with a binary loss per class.',
+    )
+
+
 def _other_depth(head: Head, channels: int | None, encoding: Encoding | None) -> _Problem:
     if encoding is None or not encoding.has_axis or encoding.kind not in ("one-hot", "multilabel", "soft"):
         return None
@@ -167,6 +195,15 @@ def sick() -> Case:
         warnings.simplefilter("ignore")  # Keras warns of this soft-max too
         model = segmenter(1, "softmax")
     return Case(model=model, loss="binary_crossentropy", batches=squares("binary", num_classes=2))
+
+
+def sick_with_overlapping_classes() -> Case:
+    batches = []
+    for batch in squares("one-hot"):
+        y = np.array(batch.y)
+        y[..., 2] = np.maximum(y[..., 2], y[..., 1])
+        batches.append(Batch(batch.x, y))
+    return Case(model=segmenter(3, "softmax"), loss="binary_crossentropy", batches=batches)
 
 
 def sick_with_deeper_masks() -> Case:

@@ -49,6 +49,10 @@ def check(
         return _as_stored(label_census, spec, label_space, excerpt)
     if target_census is None:
         return NotApplicable("no masks were given whose values have a known meaning")
+    if target_census.form == "planes" and target_census.samples >= min(enough, num_samples or enough):
+        return _told(
+            list(target_census.empty_planes), [], target_census.planes, target_census.samples, label_space, excerpt
+        )
     if target_census.form in ("colour", "planes") or (
         label_space.channels == 1 and target_census.form == "ids" and target_census.distinct > 2
     ):

@@ -3,8 +3,7 @@
 ## What it looks for
 The loss is asked for its value on a perfect prediction, a grey one, and a perfect one with its pixels in another
 order: all of them, those along one axis, those of another image. A loss that compares pixel with pixel likes the first
-best by far. One that broadcasts, sums over the wrong axis or flattens
-the two sides differently does not.
+best by far. One that broadcasts, sums over the wrong axis or flattens the two sides differently does not.
 
 ## Why the model does not learn
 Tensors of different shapes are stretched until they fit, so every pixel is compared with many: the value looks like a

@@ -2,8 +2,8 @@
 
 ## What it looks for
 A history whose loss still falls at the end: over its last quarter by more than 1 % of itself an epoch, and in most of
-those epochs; validation, where there is one, no worse than before. And an epoch that takes fewer steps than the data
-has batches.
+those epochs; validation, where there is one, not worse for three epochs. And an epoch that takes fewer steps than
+the data has batches.
 
 ## Why the model does not learn
 It does. It was stopped early.
@@ -39,8 +39,9 @@ def check(
     fall = (tail[0] - tail[-1]) / max(1e-12, abs(tail[0])) / (len(tail) - 1)
     falling = sum(after < before for before, after in pairwise(tail)) / (len(tail) - 1)
     validation = list(history.get("val_loss") or ())
-    best = min(validation[:-1], default=None)
-    worse = best is not None and len(validation) == len(loss) and validation[-1] > 1.05 * best
+    best = min(range(len(validation)), key=validation.__getitem__, default=0)
+    since = len(validation) - 1 - best
+    worse = len(validation) == len(loss) and since >= 3 and validation[-1] > 1.05 * validation[best]
     measured: dict[str, float | str | None] = {
         "epochs": len(loss),
         "first_loss": loss[0],

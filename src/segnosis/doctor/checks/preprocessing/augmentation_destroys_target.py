@@ -45,6 +45,7 @@ def check(
         "masks_without_foreground_after": seen.lost,
         "foreground_area_after_over_before": seen.area,
         "pixels_clipped": seen.clipped,
+        "images_burnt_out": seen.burnt,
     }
     if seen.lost <= max_lost and seen.clipped <= max_clipped:
         return Healthy(measured)
@@ -60,6 +61,8 @@ def check(
         says = f"Augmentation clips {seen.clipped:.0%} of the pixels to the ends of their range" + (
             "; validation images are not clipped." if beside else "."
         )
+        if seen.burnt:
+            says = says.removesuffix(".") + f", and {seen.burnt:.0%} of the images are one single value."
     sure = seen.lost >= sure_lost or (beside and seen.clipped >= sure_clipped)
     return Finding(
         says=says,

@@ -1,0 +1,127 @@
+"""What training and validation draw from, where both hold it openly: the same files, ids, rows of one array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segnosis.doctor.sources import Sources, sources_of
+
+PRICE = "data"
+
+_OF_NO_SAMPLE = re.compile(
+    r"batch|seed|epoch|worker|queue|step|verbose|multiprocessing|shuffle|aug|transform|rng|random|lock|jitter"
+)
+
+
+@dataclass(frozen=True)
+class SharedSources:
+    """What both draw from.
+
+    Attributes:
+        how: `"list"` of files or ids, `"array"` of which both hold overlapping parts, `"object"` given for both, or
+            `"shuffle"`: each takes its part of what is shuffled anew in each pass. `None` when nothing is shared, or
+            when the objects do not tell.
+        name: Attribute that holds it.
+        shared, held_out: Samples in both, and in validation.
+        example: One of those in both.
+    """
+
+    how: Literal["list", "array", "object", "shuffle"] | None = None
+    name: str = ""
+    shared: int = 0
+    held_out: int = 0
+    example: str = ""
+
+
+def measure(fit_arguments: Mapping[str, Any]) -> SharedSources:
+    """Read the arguments of the user's `fit`; nothing is drawn."""
+    train, validation = fit_arguments.get("x"), fit_arguments.get("validation_data")
+    if train is None or validation is None or isinstance(train, np.ndarray) or isinstance(validation, tuple):
+        return SharedSources()
+    if train is validation:
+        return SharedSources("object")
+    ours, theirs = sources_of(train), sources_of(validation)
+    if ours.drawn_anew and theirs.drawn_anew:
+        return SharedSources("shuffle")
+    if ours.kind != theirs.kind:
+        return SharedSources()
+    return _rows_of_one_array(ours, theirs) or _lists(ours, theirs) or _all_alike(ours, theirs) or SharedSources()
+
+
+def _rows_of_one_array(ours: Sources, theirs: Sources) -> SharedSources | None:
+    """Different parts of one array that overlap."""
+    for name, held_out in theirs.arrays.items():
+        train = ours.arrays.get(name)
+        if train is None or not (train.flags.c_contiguous and held_out.flags.c_contiguous):
+            continue
+        (low, high), (start, stop) = (np.lib.array_utils.byte_bounds(array) for array in (train, held_out))
+        if (low, high) == (start, stop):
+            return None  # both hold all of it, and what each takes of it is told by its lists
+        rows = (min(high, stop) - max(low, start)) * len(held_out) // (stop - start)
+        if rows > 0:
+            return SharedSources("array", name, int(rows), len(held_out))
+    return None
+
+
+def _all_alike(ours: Sources, theirs: Sources) -> SharedSources | None:
+    """Nothing that either holds tells its samples from those of the other."""
+
+    def told(one: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in one.items() if not _OF_NO_SAMPLE.search(key.lower())}
+
+    places = [{key: array.ctypes.data for key, array in side.arrays.items()} for side in (ours, theirs)]
+    named = {key: row for key, row in theirs.lists.items() if isinstance(row[0], str)}
+    is_same = (
+        told(ours.settings) == told(theirs.settings)
+        and told(ours.objects) == told(theirs.objects)
+        and ours.lists == theirs.lists
+        and places[0] == places[1]
+    )
+    if not is_same or not (named or places[0]):
+        return None
+    if not named:
+        name = max(theirs.arrays, key=lambda key: len(theirs.arrays[key]))
+        return SharedSources("array", name, len(theirs.arrays[name]), len(theirs.arrays[name]))
+    name = max(named, key=lambda key: len(named[key]))
+    return SharedSources("list", name, len(named[name]), len(named[name]), named[name][0])
+
+
+def _lists(ours: Sources, theirs: Sources) -> SharedSources | None:
+    both = {name: (ours.lists[name], theirs.lists[name]) for name in theirs.lists if name in ours.lists}
+    common = {name: set(train) & set(held_out) for name, (train, held_out) in both.items()}
+    if not both or not all(common.values()):  # samples that are apart in one list are apart
+        return None
+    for name, (train, held_out) in both.items():
+        if set(train) == set(held_out):
+            continue  # the labels, say, or all files, of which each takes its own part in its own way
+        if not _means_samples(name, train, ours, theirs):
+            continue
+        first = next(one for one in held_out if one in common[name])
+        return SharedSources("list", name, len(common[name]), len(held_out), str(first))
+    return None
+
+
+def _means_samples(name: str, train: tuple[Any, ...], ours: Sources, theirs: Sources) -> bool:
+    """Whether an equal entry of both lists is the same sample: a file, or an entry of what both read alike."""
+    if isinstance(train[0], str) and all(Path(entry).is_file() for entry in train[:3]):
+        return True
+    names = {*ours.settings, *theirs.settings}
+    settings = {key for key in names if not _OF_NO_SAMPLE.search(key.lower())}
+    texts = {key for key in settings if any(isinstance(s.settings.get(key), str | Path) for s in (ours, theirs))}
+    relevant = texts if isinstance(train[0], str) else settings
+    if any(ours.settings.get(key) != theirs.settings.get(key) for key in relevant):
+        return False
+    if isinstance(train[0], str):
+        return True
+    arrays = [key for key in theirs.arrays if key in ours.arrays]  # numbers mean rows of something both hold
+    same = [key for key in arrays if ours.arrays[key].ctypes.data == theirs.arrays[key].ctypes.data]
+    apart = [key for key in arrays if key not in same]
+    objects = any(ours.objects.get(key) == identity for key, identity in theirs.objects.items())
+    texts_alike = any(ours.lists.get(key) == row and isinstance(row[0], str) for key, row in theirs.lists.items())
+    return not apart and bool(same or objects or texts_alike)

@@ -1,0 +1,48 @@
+"""Hearing the layers of a model that has no graph: every call, with what it gets, and a word in what it gives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+Heard = Callable[[Any, tuple[Any, ...], Callable[[], Any]], Any]
+"""The layer, its arguments by position, and what makes the call; what it returns is what the caller gets."""
+
+
+@contextmanager
+def listening(heard: Heard, *, outermost: bool = False) -> Iterator[None]:
+    """Hand every call of a layer on this thread to `heard`, for the length of the block.
+
+    Args:
+        heard: Decides what the call gives, most often by making it.
+        outermost: Whether calls that layers make inside another's are made without asking.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.ReLU()])
+        >>> names = []
+        >>> with listening(lambda layer, args, call: (names.append(type(layer).__name__), call())[1]):
+        ...     _ = model(keras.ops.ones((1, 2)))
+        >>> names
+        ['Sequential', 'Functional', 'Dense', 'ReLU']
+    """
+    stock, here, depth = keras.layers.Layer.__call__, threading.get_ident(), 0
+
+    def called(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal depth
+        if threading.get_ident() != here or (outermost and depth):
+            return stock(layer, *args, **kwargs)
+        depth += 1
+        try:
+            return heard(layer, args, lambda: stock(layer, *args, **kwargs))
+        finally:
+            depth -= 1
+
+    keras.layers.Layer.__call__ = called
+    try:
+        yield
+    finally:
+        keras.layers.Layer.__call__ = stock

@@ -1,0 +1,148 @@
+"""What a pipeline draws from, as its object holds it: lists of files and of ids, arrays, and the choice made of them.
+
+Nothing is drawn and nothing is called: attributes of data sets and loaders, variables of generators that wait, and the
+chain of a `tf.data` pipeline are read.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_DEPTH = 3
+_FEWEST = 4
+_MOST = 1_000_000
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What one pipeline holds.
+
+    Attributes:
+        lists: Attribute → its different texts, paths or whole numbers, at least four of them.
+        arrays: Attribute → an array of pictures, or a view of a part of one.
+        settings: Attribute → a text, number or truth value.
+        objects: Attribute → identity of any other object or function.
+        kind: Type of the object, or name of the generator function.
+        drawn_anew: Whether a part is taken from what is shuffled anew in each pass.
+    """
+
+    lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    objects: Mapping[str, int] = field(default_factory=dict)
+    kind: str = ""
+    drawn_anew: bool = False
+
+
+def sources_of(data: Any) -> Sources:
+    """Read `data`, anything that `fit` takes for `x` or `validation_data`; empty where it tells nothing."""
+    if hasattr(data, "element_spec") and hasattr(data, "_variant_tensor"):
+        return _of_chain(data)
+    lists: dict[str, tuple[Any, ...]] = {}
+    arrays: dict[str, np.ndarray] = {}
+    settings: dict[str, Any] = {}
+    objects: dict[str, int] = {}
+    for name, value in _leaves(data, _DEPTH, set()):
+        if isinstance(value, str | Path | bool | int | float | np.number):
+            settings.setdefault(name, value)
+        elif isinstance(value, np.ndarray) and value.ndim >= 3:
+            arrays.setdefault(name, value)
+        elif (found := _different(value)) is not None:
+            lists.setdefault(name, found)
+        elif not isinstance(value, list | tuple | np.ndarray | range):
+            objects.setdefault(name, id(value))
+    kind = getattr(data, "gi_code", None) or type(data)
+    return Sources(lists, arrays, settings, objects, kind.co_qualname if hasattr(kind, "co_qualname") else str(kind))
+
+
+def _leaves(owner: Any, depth: int, met: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Attribute names and values; those of objects inside under the inner name alone."""
+    if id(owner) in met or depth == 0:
+        return
+    met.add(id(owner))
+    if isinstance(owner, types.GeneratorType):
+        held = dict(owner.gi_frame.f_locals) if owner.gi_frame is not None else {}
+    elif isinstance(owner, Mapping):
+        held = {str(key): value for key, value in owner.items()} if len(owner) < 64 else {}
+    else:
+        held = dict(getattr(owner, "__dict__", {}))
+    for name, value in held.items():
+        name = name.lstrip("_")
+        if hasattr(value, "columns") and hasattr(value, "to_dict"):  # a table: its columns
+            for column in value.columns:
+                yield f"{name}[{column!r}]", value[column].tolist()
+        elif isinstance(value, list | tuple | np.ndarray | str | Path | bool | int | float | np.number | range):
+            yield name, value
+            if isinstance(value, tuple | list) and len(value) < _FEWEST:
+                for position, part in enumerate(value):
+                    yield from [(f"{name}[{position}]", part)] if isinstance(part, np.ndarray | list) else []
+                    yield from _leaves(part, depth - 1, met)
+        elif value is not None and not isinstance(value, type | types.ModuleType):
+            yield name, value
+            yield from _leaves(value, depth - 1, met)
+
+
+def _different(value: Any) -> tuple[Any, ...] | None:
+    """Texts, paths or whole numbers that differ from each other, enough of them to be samples."""
+    if isinstance(value, np.ndarray):
+        if value.ndim != 1 or value.dtype.kind not in "iuUSO" or value.size > _MOST:
+            return None
+        value = value.tolist()
+    if not isinstance(value, list | tuple | range) or not _FEWEST <= len(value) <= _MOST:
+        return None
+    parts = tuple(_rows(part) for part in value)
+    if any(part is None for part in parts) or len(set(parts)) < len(parts):
+        return None
+    return parts
+
+
+def _rows(part: Any) -> Any:
+    """A text or a whole number; of a pair of paths, the first."""
+    if isinstance(part, tuple | list) and part and all(isinstance(one, str | Path) for one in part):
+        part = part[0]
+    if isinstance(part, bytes):
+        return part.decode(errors="replace")
+    if isinstance(part, str | Path):
+        return str(part)
+    return int(part) if isinstance(part, int | np.integer) and not isinstance(part, bool) else None
+
+
+def _of_chain(data: Any) -> Sources:
+    """A `tf.data` pipeline, followed from the slices it begins with; empty from the first step that cannot be."""
+    steps = []
+    while data is not None:
+        steps.append(data)
+        data = getattr(data, "_input_dataset", None)
+    first, *rest = reversed(steps)
+    rows = [_slices(tensor) for tensor in getattr(first, "_tensors", None) or ()]
+    in_order, in_batches, anew, drawn_anew = True, False, False, False
+    for step in rest:
+        name = type(step).__name__.lstrip("_")
+        if name.startswith("Shuffle"):
+            in_order, anew = False, bool(getattr(step, "_reshuffle_each_iteration", False))
+        elif name.startswith("Cache"):
+            anew = False  # what was shuffled before keeps its order
+        elif name.startswith(("Take", "Skip")):
+            drawn_anew |= anew
+            count = int(step._count)
+            known = in_order and not in_batches and count >= 0
+            part = slice(count) if name.startswith("Take") else slice(count, None)
+            rows = [row[part] if row is not None and known else None for row in rows]
+        elif "Batch" in name:
+            in_batches = True
+        elif not name.startswith(("Prefetch", "Repeat", "Options")) and "Map" not in name:
+            rows = []  # a filter, an interleaving: who passes is not known
+    lists = {f"slices[{position}]": row for position, row in enumerate(rows) if row}
+    return Sources(lists, kind="tf.data", drawn_anew=drawn_anew)
+
+
+def _slices(tensor: Any) -> tuple[Any, ...] | None:
+    if len(tensor.shape) != 1 or tensor.dtype.name not in ("string", "int32", "int64"):
+        return None
+    return _different(np.asarray(tensor))

@@ -1,0 +1,108 @@
+"""What training and validation hold in common is told by what their objects hold, and nothing is drawn for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from torch.utils.data import DataLoader, Subset, random_split
+
+from segnosis.doctor.evidence.shared_sources import SharedSources, measure
+
+pytestmark = pytest.mark.one_backend
+
+NAMES = [f"{number}.png" for number in range(20)]
+IMAGES = np.zeros((30, 4, 4, 1))
+SLICES = tf.data.Dataset.from_tensor_slices(NAMES)
+
+
+class Rows(keras.utils.PyDataset):
+    def __init__(self, images: np.ndarray, rows: Sequence[int] | None = None, augment: bool = False) -> None:
+        super().__init__()
+        self.images, self.augment = images, augment
+        self.rows = np.arange(len(images)) if rows is None else np.asarray(rows)
+
+
+class Files(keras.utils.PyDataset):
+    def __init__(self, files: list[str], folder: str = "images", augment: bool = False) -> None:
+        super().__init__()
+        self.files, self.folder, self.augment = files, folder, augment
+        self.classes, self.order = ["soil", "crop", "weed", "road"], np.arange(len(files))
+
+
+class Table(torch.utils.data.Dataset):
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def drawing(names: list[str], augment: bool = False) -> Iterator[Any]:
+    while True:
+        yield names
+
+
+def shared(train: Any, validation: Any) -> SharedSources:
+    return measure({"x": train, "validation_data": validation})
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        (lambda: SLICES.skip(5).batch(2), lambda: SLICES.take(5).batch(2)),
+        (lambda: SLICES.skip(5).shuffle(9).batch(2), lambda: SLICES.take(5).batch(2)),
+        (lambda: Rows(IMAGES[:20], augment=True), lambda: Rows(IMAGES[20:])),
+        (lambda: Rows(IMAGES, range(20)), lambda: Rows(IMAGES, range(20, 30))),
+        (lambda: Rows(IMAGES[:20].copy()), lambda: Rows(IMAGES[20:].copy())),
+        (lambda: Files(NAMES[:15], augment=True), lambda: Files(NAMES[15:])),
+        (lambda: Files(NAMES, "train"), lambda: Files(NAMES, "val")),
+        (lambda: Files(NAMES, "train"), lambda: Files(NAMES[:7], "val")),
+        (lambda: drawing(NAMES[:15]), lambda: drawing(NAMES[15:])),
+        (lambda: Files(NAMES[:15]), lambda: (IMAGES, IMAGES)),
+    ],
+)
+def test_samples_that_are_apart_are_not_shared(train: Any, validation: Any) -> None:
+    assert shared(train(), validation()).how is None
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "how", "count"),
+    [
+        (lambda: SLICES.skip(5).batch(2), lambda: SLICES.take(7).batch(2), "list", 2),
+        (lambda: Rows(IMAGES[:25], augment=True), lambda: Rows(IMAGES[20:]), "array", 5),
+        (lambda: Rows(IMAGES, augment=True), lambda: Rows(IMAGES), "array", 30),
+        (lambda: Rows(IMAGES, range(22)), lambda: Rows(IMAGES, range(20, 30)), "list", 2),
+        (lambda: Files(NAMES[:15], augment=True), lambda: Files(NAMES[10:]), "list", 5),
+        (lambda: Files(NAMES, augment=True), lambda: Files(NAMES), "list", 20),
+        (lambda: drawing(NAMES, augment=True), lambda: drawing(NAMES), "list", 20),
+        (lambda: DataLoader(Table(NAMES[:16]), 2), lambda: DataLoader(Table(NAMES[10:]), 2), "list", 6),
+    ],
+)
+def test_samples_in_both_are_found(train: Any, validation: Any, how: str, count: int) -> None:
+    seen = shared(train(), validation())
+    assert (seen.how, seen.shared) == (how, count)
+
+
+def test_parts_of_one_table() -> None:
+    table = Table(NAMES)
+    one, other = random_split(table, [15, 5])
+    assert shared(DataLoader(one, 2), DataLoader(other, 2)).how is None
+    seen = shared(DataLoader(Subset(table, range(15)), 2), DataLoader(Subset(table, range(10, 20)), 2))
+    assert (seen.how, seen.shared, seen.held_out) == ("list", 5, 10)
+
+
+def test_what_is_shuffled_anew_is_cut_elsewhere_in_each_pass() -> None:
+    anew, kept = SLICES.shuffle(20), SLICES.shuffle(20, reshuffle_each_iteration=False)
+    assert shared(anew.skip(5).batch(2), anew.take(5).batch(2)).how == "shuffle"
+    assert shared(kept.skip(5).batch(2), kept.take(5).batch(2)).how is None
+
+
+def test_one_object_for_both() -> None:
+    data = Rows(IMAGES)
+    assert shared(data, data).how == "object"
