@@ -1,11 +1,11 @@
-# The only commands: demo · test · check · docs · golden · bench · fuzz
+# The only commands: demo · test · check · docs · golden · bench · fuzz · processes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test check docs golden bench fuzz clean
+.PHONY: demo test check docs golden bench fuzz processes clean
 
 demo: $(VENV)/.demo
 	$(BIN)/segnosis demo --out runs/demo
@@ -33,6 +33,9 @@ bench: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.readers_fuzz --trials 100000
+
+processes: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.processes
 
 # A virtual environment is made once, and again when what it is made from changes.
 $(VENV)/bin/python:

@@ -31,7 +31,7 @@ _PATIENCE = 600.0
 """Seconds after which a process counts as hanging."""
 _SAME = 1e-3
 """Relative difference that another order of sums may grow to over the epochs."""
-_CURVE = ("loss", "data_loss", "val_loss", "foreground_dice", "learning_rate", "gradient_norm")
+_CURVE = ("loss", "data_loss", "val_loss", "learning_rate")
 
 
 def asked(data: Path) -> Plan:
@@ -91,16 +91,19 @@ class Job:
 
 
 def difference(out: Path, alone: Path) -> dict[str, Any]:
-    """By how much a run differs from that of one process."""
+    """By how much a run differs from that of one process: losses relatively, Dice in points."""
     found, expected = (list(RunFolder(folder).epochs()) for folder in (out, alone))
     if [line["epoch"] for line in found] != [line["epoch"] for line in expected]:
         raise SystemExit(f"{out.name}: {len(found)} epochs in place of {len(expected)}")
     pairs = [(a[key], b[key]) for a, b in zip(found, expected, strict=True) for key in _CURVE if b[key]]
+    # A pixel whose classes are equally likely falls to either side, whatever the order of sums.
+    dice = [[line["foreground_dice"] for line in lines] for lines in (found, expected)]
     scores = [read_json(folder / "scores.json")["foreground_dice"] for folder in (out, alone)]
     return {
         "epochs": len(found),
         "curve": max(abs(a - b) / abs(b) for a, b in pairs),
-        "score": abs(float(np.diff(scores)[0])),
+        "validation Dice": float(np.abs(np.subtract(*dice)).max()),
+        "held-out Dice": abs(float(np.diff(scores)[0])),
     }
 
 

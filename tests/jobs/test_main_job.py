@@ -14,7 +14,7 @@ from PIL import Image
 
 import segnosis as sg
 from segnosis.cli.main import main
-from segnosis.core.errors import RunError
+from segnosis.core.errors import DataError, RunError
 from segnosis.data import phantom
 from segnosis.training.plan import Plan
 
@@ -216,3 +216,27 @@ def main_exit(words: list[str]) -> int:
     except SystemExit as left:
         return int(left.code or 0)
     return 0
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_data_that_breaks_in_mid_training_leaves_a_run_to_go_on_with(
+    epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+
+    from segnosis.training.listener import Listener
+
+    def breaking(source: Any, given: Any, folder: Any, *rest: Any) -> None:
+        folder.history.write_text('{"epoch": 1}\n' * epochs)
+        raise DataError("Every file must be there.", file="a.png", received={"problem": "missing"}, cure="Put it back.")
+
+    class Hearing(Listener):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    monkeypatch.setattr(importlib.import_module("segnosis.jobs.train"), "_train", breaking)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(DataError, match=r"a\.png"):
+        sg.train("hearts", out=tmp_path / "run", listener=Hearing())
+    assert ["2 finished epochs are kept" in text and "--resume" in text for text in said] == [True] * bool(epochs)

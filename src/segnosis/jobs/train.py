@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segnosis import data
-from segnosis.core.errors import ArgumentError, RunError, StoppedError
+from segnosis.core.errors import ArgumentError, DataError, RunError, StoppedError
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_with
 from segnosis.data.labels import IGNORE
 from segnosis.jobs.decide import Decided, same_samples, samples, split
@@ -105,6 +105,13 @@ def train(
         try:
             with processes.losses_told():
                 return _train(source, given, folder, asked, resume, anyway, seed, heard, started, interruption)
+        except (DataError, RunError):
+            if done := sum(1 for _ in folder.epochs()):
+                heard.say(
+                    f"{done} finished epochs are kept; when that is mended, go on with "
+                    f"`segnosis train --resume --out {folder.root}`."
+                )
+            raise
         except KeyboardInterrupt as error:
             done = sum(1 for _ in folder.epochs())
             raise StoppedError(
