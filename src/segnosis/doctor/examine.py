@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from segnosis.core import discovery
+from segnosis.doctor.ask import raised
 from segnosis.doctor.case import Case
 from segnosis.doctor.check import Check, all_checks
 from segnosis.doctor.diagnosis import Diagnosis
@@ -26,6 +27,7 @@ _AFFORDS = {
     "train": {"static", "data", "history", "batch", "gradient", "train"},
 }
 _CASE_FIELDS = {field.name for field in fields(Case)}
+_STOPPING = ("fit_error", "build_error", "pipeline_error")
 _ALWAYS_THERE = {"seed", "budget", "extra"}
 
 
@@ -259,4 +261,7 @@ def _subject(case: Case) -> dict[str, Any]:
             "fit_line": case.script.fit_line,
             "compile_line": case.script.compile_line,
         }
+    stops = next((case.extra[name] for name in _STOPPING if case.extra.get(name) is not None), None)
+    if stops is not None:
+        subject["stops"] = raised(stops).error
     return subject

@@ -6,6 +6,7 @@ chain of a `tf.data` pipeline are read.
 
 from __future__ import annotations
 
+import hashlib
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 _DEPTH = 3
 _FEWEST = 4
 _MOST = 1_000_000
+_MOST_PICTURES, _GRID, _FEWEST_VALUES = 512, 64, 9
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Sources:
     Attributes:
         lists: Attribute → its different texts, paths or whole numbers, at least four of them.
         arrays: Attribute → an array of pictures, or a view of a part of one.
+        contents: Attribute → hashes of the pictures in it, of an array's rows or of a list of arrays.
         settings: Attribute → a text, number or truth value.
         objects: Attribute → identity of any other object or function.
         kind: Type of the object, or name of the generator function.
@@ -34,6 +37,7 @@ class Sources:
 
     lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    contents: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     kind: str = ""
@@ -46,6 +50,7 @@ def sources_of(data: Any) -> Sources:
         return _of_chain(data)
     lists: dict[str, tuple[Any, ...]] = {}
     arrays: dict[str, np.ndarray] = {}
+    contents: dict[str, frozenset[bytes]] = {}
     settings: dict[str, Any] = {}
     objects: dict[str, int] = {}
     for name, value in _leaves(data, _DEPTH, set()):
@@ -53,12 +58,17 @@ def sources_of(data: Any) -> Sources:
             settings.setdefault(name, value)
         elif isinstance(value, np.ndarray) and value.ndim >= 3:
             arrays.setdefault(name, value)
+            contents.setdefault(name, _pictures(value))
+        elif pictures := _pictures(value):
+            contents.setdefault(name, pictures)
         elif (found := _different(value)) is not None:
             lists.setdefault(name, found)
         elif not isinstance(value, list | tuple | np.ndarray | range):
             objects.setdefault(name, id(value))
     kind = getattr(data, "gi_code", None) or type(data)
-    return Sources(lists, arrays, settings, objects, kind.co_qualname if hasattr(kind, "co_qualname") else str(kind))
+    return Sources(
+        lists, arrays, contents, settings, objects, kind.co_qualname if hasattr(kind, "co_qualname") else str(kind)
+    )
 
 
 def _leaves(owner: Any, depth: int, met: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -86,6 +96,22 @@ def _leaves(owner: Any, depth: int, met: set[int], prefix: str = "") -> Iterator
         elif value is not None and not isinstance(value, type | types.ModuleType):
             yield name, value
             yield from _leaves(value, depth - 1, met)
+
+
+def _pictures(value: Any) -> frozenset[bytes]:
+    """Hashes of pictures of more than a few values, of a coarse grid each; masks and blank ones repeat by chance."""
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) < _FEWEST:
+        return frozenset()
+    found = set()
+    for row in value[:_MOST_PICTURES]:
+        picture = row[0] if isinstance(row, list | tuple) and len(row) else row
+        if not isinstance(picture, np.ndarray) or picture.ndim < 2 or picture.dtype.kind not in "uif":
+            return frozenset()
+        step = tuple(slice(None, None, max(1, size // _GRID)) for size in picture.shape[:2])
+        coarse = np.ascontiguousarray(picture[step])
+        if len(np.unique(coarse.ravel()[:4096])) >= _FEWEST_VALUES:
+            found.add(hashlib.blake2b(coarse.tobytes(), digest_size=12).digest())
+    return frozenset(found)
 
 
 def _different(value: Any) -> tuple[Any, ...] | None:

@@ -50,6 +50,8 @@ def _headline(diagnosis: Diagnosis, certain: list[Finding], suspected: list[Find
         return _wrapped(f"{place}{cause.says}")
     if certain or suspected:
         return "Nothing is proven; see what is suspected below."
+    if diagnosis.subject.get("stops"):
+        return _wrapped(f"{_place(diagnosis)}fit() will stop: {diagnosis.subject['stops']}")
     if not diagnosis.ruled_out:
         return "Nothing found: no check could judge."
     count = len(diagnosis.ruled_out)

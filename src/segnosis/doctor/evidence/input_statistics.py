@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -41,6 +41,7 @@ class Range:
         mean, deviation: Per channel, over all pixels.
         shape: Of one image.
         dtype: As given.
+        each: Mean of every image's channels, `(images, channels)`.
     """
 
     low: float
@@ -50,6 +51,7 @@ class Range:
     deviation: tuple[float, ...]
     shape: tuple[int, ...]
     dtype: str
+    each: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)), compare=False)
 
     @property
     def spread(self) -> float:
@@ -132,6 +134,7 @@ def _range(images: np.ndarray) -> Range:
         tuple(float(value) for value in pixels.std(axis=0)),
         tuple(images.shape[1:]),
         str(images.dtype),
+        values.reshape(len(values), -1, values.shape[-1]).mean(axis=1),
     )
 
 

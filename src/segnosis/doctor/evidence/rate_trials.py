@@ -45,8 +45,9 @@ _BOLDEST = 0.03
 _SEEDS = 3
 _LEAST, _MOST = 12, 40
 _REFERENCE_STEPS, _LARGE_STEPS = 60, 40
+_HUGE_STEP, _HUGE_STEPS = 1.0, 25
 _PATIENCE = 40.0  # seconds of processor time, which a busy machine does not stretch
-_WALL = 25.0
+_WALL = 45.0
 
 
 class _OutOfTimeError(Exception):
@@ -162,7 +163,8 @@ def _too_low(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses:
 def _too_high(trainer: _Trainer, optimizer: Any, moved: PlannedMovement, guesses: tuple[float, ...]) -> RateTrials:
     trainer.use(optimizer_copy(optimizer), moved.rate)
     count = trainer.affordable(2 * _LARGE_STEPS)  # a rate of usual steps mostly decides, after few
-    given = [trainer.run(index, moved.rate, _LARGE_STEPS) for index in range(count)]
+    steps = _HUGE_STEPS if moved.per_step >= _HUGE_STEP else _LARGE_STEPS
+    given = [trainer.run(index, moved.rate, steps) for index in range(count)]
     trials = [_trial("x1", moved.rate, given)]
     usual = float(f"{_USUAL_STEP / moved.per_step * moved.rate:.0e}") / moved.rate  # a rate that a person would type
     for factor in dict.fromkeys((min(0.1, usual), 0.1, 0.01)):

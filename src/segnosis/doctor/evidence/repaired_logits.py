@@ -21,6 +21,8 @@ from segnosis.doctor.snapshot import untouched
 PRICE = "batch"
 
 _MOST_IMAGES = 4
+_NEAR = 0.05
+"""How near the live loss comes to that on logits, in distances of both from the loss on the numbers."""
 
 
 def measure(
@@ -31,7 +33,7 @@ def measure(
     forward: Mapping[str, Output],
     perfect_prediction: Mapping[str, Probe],
 ) -> Mapping[str, bool]:
-    """Output name → whether its loss on the model's live output differs from its loss on the same numbers.
+    """Output name → whether its loss on the model's live output is its loss on the logits behind the same numbers.
 
     Only outputs that are probabilities under a loss for logits are asked; elsewhere there is nothing to repair.
     """
@@ -44,19 +46,26 @@ def measure(
                 continue
             if forward[head.name].format not in ("probabilities", "sigmoid"):
                 continue
-            found[head.name] = keras.backend.backend() == "tensorflow" and _differs(
+            found[head.name] = keras.backend.backend() == "tensorflow" and _undone(
                 model, head, batches[0], encodings[head.name], forward[head.name]
             )
     return found
 
 
-def _differs(model: keras.Model, head: Head, batch: Batch, encoding: Encoding, output: Output) -> bool:
-    """Image by image: on one alone the two losses may be equal by chance, as where a young network says uniform."""
+def _undone(model: keras.Model, head: Head, batch: Batch, encoding: Encoding, output: Output) -> bool:
+    """Image by image: on one alone the two losses may be equal by chance, as where a young network says uniform.
+
+    A sum of losses of which one is repaired is neither: there the others still see a second activation.
+    """
+    undone = False
     for one in range(min(_MOST_IMAGES, len(output.arrays[0]))):
         only = slice(one, one + 1)
         y, y_pred = encoding.arrays[0][only], output.arrays[0][only]
         plain = ask_loss(head.loss, y, y_pred)
-        if isinstance(plain, Raised):
+        sure = np.clip(y_pred.astype("float64"), 1e-7, 1 - 1e-7)
+        logits = np.log(sure) if output.format == "probabilities" else np.log(sure / (1 - sure))
+        on_logits = ask_loss(head.loss, y, logits.astype("float32"))
+        if isinstance(plain, Raised) or isinstance(on_logits, Raised):
             return False
         x = keras.tree.map_structure(
             lambda array, only=only: keras.ops.convert_to_tensor(np.asarray(array)[only]), batch.x
@@ -66,6 +75,9 @@ def _differs(model: keras.Model, head: Head, batch: Batch, encoding: Encoding, o
             return loss_tensor(head.loss, y, keras.tree.flatten(model(x, training=False))[head.index])
 
         live = as_fit_sees(of_model)
-        if abs(live - plain) > 1e-4 * max(abs(live), abs(plain)):
-            return True
-    return False
+        if abs(on_logits - plain) <= 1e-4 * max(abs(on_logits), abs(plain)):
+            continue
+        if abs(live - on_logits) > _NEAR * abs(on_logits - plain):
+            return False
+        undone = True
+    return undone

@@ -24,15 +24,15 @@ class SharedSources:
     """What both draw from.
 
     Attributes:
-        how: `"list"` of files or ids, `"array"` of which both hold overlapping parts, `"object"` given for both, or
-            `"shuffle"`: each takes its part of what is shuffled anew in each pass. `None` when nothing is shared, or
-            when the objects do not tell.
+        how: `"list"` of files or ids, `"array"` of which both hold overlapping parts, `"pictures"` that both hold,
+            `"object"` given for both, or `"shuffle"`: each takes its part of what is shuffled anew in each pass.
+            `None` when nothing is shared, or when the objects do not tell.
         name: Attribute that holds it.
         shared, held_out: Samples in both, and in validation.
         example: One of those in both.
     """
 
-    how: Literal["list", "array", "object", "shuffle"] | None = None
+    how: Literal["list", "array", "pictures", "object", "shuffle"] | None = None
     name: str = ""
     shared: int = 0
     held_out: int = 0
@@ -51,6 +51,12 @@ def measure(fit_arguments: Mapping[str, Any]) -> SharedSources:
         return SharedSources("shuffle")
     if ours.kind != theirs.kind:
         return SharedSources()
+    pictures = [(name, ours.contents.get(name), held_out) for name, held_out in theirs.contents.items()]
+    told = [(name, train, held_out) for name, train, held_out in pictures if train and held_out and train != held_out]
+    for name, train, held_out in told:
+        if not train & held_out:
+            return SharedSources()
+        return SharedSources("pictures", name, len(train & held_out), len(held_out))
     return _rows_of_one_array(ours, theirs) or _lists(ours, theirs) or _all_alike(ours, theirs) or SharedSources()
 
 

@@ -125,7 +125,8 @@ def _form(
         return "one-hot"
     if exclusive and planes == space.channels and all(np.isin(part, (0, level)).all() for part in sums):
         return "one-hot"  # behind a softmax, rows of zeros are pixels without a class
-    if planes in (3, 4) and (planes != space.channels or top > 1.5):
+    whole = all(np.array_equal(part := target[:, ::2, ::2], np.floor(part)) and part.min() >= 0 for target in targets)
+    if planes in (3, 4) and (planes != space.channels or (top > 1.5 and whole)):
         return "colour"
     if all(as_plane(target[0])[1] == "copies" for target in targets) and planes in (3, 4) and planes != space.channels:
         return "colour"

@@ -3,7 +3,8 @@
 ## What it looks for
 Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where
 more than one in twenty is (black tiles at a border are normal; where a fifth of them is white in the batches, they are
-burnt out, which is PRE006); a loader that returns one and the same image for every sample.
+burnt out, which is PRE006); a loader that returns one and the same image for every sample, or
+images that come again with masks that contradict each other.
 
 ## Why the model does not learn
 One NaN makes the loss NaN, and from then on every weight. Blank or repeated images hold nothing that predicts a
@@ -23,6 +24,7 @@ import numpy as np
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.image_statistics import ImageStatistics
+from segnosis.doctor.evidence.repeated_images import RepeatedImages
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT004", "error"
@@ -32,10 +34,13 @@ EXPLAINED_BY = ("PRE006",)
 def check(
     image_statistics: ImageStatistics | None = None,
     batch_images: ImageStatistics | None = None,
+    repeated_images: RepeatedImages | None = None,
     *,
     most_constant: float = 0.05,
     fewest: int = 4,
     min_burnt: float = 0.2,
+    max_contradicted: float = 0.3,
+    fewest_contradicted: int = 8,
 ) -> Verdict:
     seen = [(stats, place) for stats, place in ((image_statistics, ""), (batch_images, " in the batches")) if stats]
     if not seen:
@@ -67,6 +72,19 @@ def check(
         if stats.images >= fewest and stats.distinct == 1:
             problems.append(f"all {stats.images} images{place} are the same one")
             where.append(stats.same_as)
+    repeats = repeated_images
+    if repeats is not None:
+        measured["images_with_contradicting_masks"] = repeats.contradicted
+        share = repeats.contradicted / max(1, repeats.samples)
+        if not problems and repeats.contradicted >= fewest_contradicted and share > max_contradicted:
+            return Finding(
+                says=f"{repeats.contradicted} of {repeats.samples} {repeats.split} samples have the image of another "
+                f"sample and a mask that contradicts its mask: {repeats.first} and {repeats.second} are one image.",
+                measured=measured,
+                fix="Look at the index by which images are read: masks move on where images do not; "
+                "`assert len({image.tobytes() for image in images}) == len(images)`",
+                where=(repeats.first, repeats.second),
+            )
     if not problems:
         return Healthy(measured)
     return Finding(
@@ -84,6 +102,11 @@ def sick() -> Case:
     pairs = pair_patients.pairs(images, masks)
     pairs[4] = replace(pairs[4], image=None, error="image file is truncated (3 bytes not processed)")
     return Case(pairs=pairs, spec=pair_patients.SPEC)
+
+
+def sick_with_an_index_that_stays() -> Case:
+    images, masks = pair_patients.scenes(24)
+    return Case(batches=pair_patients.batches(images[np.arange(24) // 6], masks))
 
 
 def healthy() -> Case:

@@ -108,6 +108,8 @@ def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
         f"training data too, `{seen.example}` for one.",
         "array": f"`{seen.name}` of the validation data shares {seen.shared} of its {seen.held_out} rows with that of "
         "the training data.",
+        "pictures": f"{seen.shared} of the {seen.held_out} pictures in `{seen.name}` of the validation data are in "
+        "that of the training data too, pixel for pixel before augmentation.",
         "object": "The same object is given as training and as validation data.",
         "shuffle": "Training and validation are each taken from a data set that is shuffled anew in each pass: what "
         "one leaves out changes every time, and each sees nearly all samples.",
@@ -116,6 +118,7 @@ def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
         "list": f"Keep them apart: `train_{seen.name} = [one for one in all_{seen.name} if one not in "
         f"set(val_{seen.name})]`",
         "array": f"Cut `{seen.name}` at one place: `[:-n]` for training, `[-n:]` for validation.",
+        "pictures": "Split the list of files once, before either side reads: `train, val = files[:-n], files[-n:]`.",
         "object": "`validation_data=` other samples than those of training.",
         "shuffle": "`shuffle(…, reshuffle_each_iteration=False)` before `take` and `skip`, and a second `shuffle` on "
         "the training part.",

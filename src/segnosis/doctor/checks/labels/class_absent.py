@@ -51,7 +51,12 @@ def check(
         return NotApplicable("no masks were given whose values have a known meaning")
     if target_census.form == "planes" and target_census.samples >= min(enough, num_samples or enough):
         return _told(
-            list(target_census.empty_planes), [], target_census.planes, target_census.samples, label_space, excerpt
+            list(target_census.empty_planes),
+            [],
+            target_census.planes,
+            target_census.samples,
+            label_space,
+            excerpt=target_census.planes,
         )
     if target_census.form in ("colour", "planes") or (
         label_space.channels == 1 and target_census.form == "ids" and target_census.distinct > 2

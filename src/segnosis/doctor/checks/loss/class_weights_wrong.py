@@ -18,6 +18,7 @@ Inverse frequencies, clipped: the finding prints them for this data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 CODE, SEVERITY = "LOS004", "error"
 
 _MOST = 50.0
+_HELPER = re.compile(r"aux|deep|side|edge|bound|helper")
 _NOTHING = 1e-6  # weight up to which a pixel costs nothing
 
 
@@ -117,13 +119,14 @@ def _weight_of_output(head: Head, outputs: int) -> Finding | None:
             fix=f"`model.compile(optimizer, loss, metrics=[{head.odd_weight}])`.",
             where=head.place,
         )
-    if head.loss_weight == 0 and outputs > 1:
+    if head.loss_weight == 0 and outputs > 1 and not _HELPER.search(head.name.lower()):
         return Finding(
             says=f"The loss of the output `{head.name}` is multiplied by a weight of 0: nothing trains what leads to "
             "it alone.",
             measured={"head": head.name, "loss_weight": 0.0},
             fix=f'`loss_weights={{"{head.name}": 1.0, …}}`.',
             where=head.place,
+            level="suspected",  # a helper may be switched off on purpose
         )
     return None
 

@@ -87,8 +87,10 @@ def _problem(metric: ProbedMetric, max_gap: float) -> str | None:
     if max(abs(value - known.perfect) for value in others) < 1e-6:
         return f"is {known.perfect:.3f} for a perfect prediction, and the same for a grey, a shuffled and a wrong one"
     if known.wrong > known.perfect + max_gap:
-        return f"is {known.perfect:.3f} for a perfect prediction and {known.wrong:.3f} for a wrong one: it moves the "
-        "other way"
+        return (
+            f"is {known.perfect:.3f} for a perfect prediction and {known.wrong:.3f} for a wrong one: it moves the "
+            "other way"
+        )
     if abs(known.perfect - 1) > max_gap and known.perfect > -0.5:
         return f"is {known.perfect:.3f} for a perfect prediction, where 1 is right"
     return None

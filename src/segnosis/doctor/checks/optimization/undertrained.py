@@ -2,8 +2,8 @@
 
 ## What it looks for
 A history whose loss still falls at the end: over its last quarter by more than 1 % of itself an epoch, and in most of
-those epochs; validation, where there is one, not worse for three epochs. And an epoch that takes fewer steps than
-the data has batches.
+those epochs; validation, where there is one, not worse for three epochs. And a plan of fewer than 12 steps in all, as
+the user said it, for a model that was not trained before.
 
 ## Why the model does not learn
 It does. It was stopped early.
@@ -26,12 +26,24 @@ EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM", "OPT001", "OPT002", "O
 
 
 def check(
-    history: Mapping[str, Sequence[float]],
+    history: Mapping[str, Sequence[float]] | None = None,
+    planned_training: PlannedTraining | None = None,
     *,
     min_epochs: int = 4,
     min_fall: float = 0.01,
-    planned_training: PlannedTraining | None = None,
+    min_steps: int = 12,
 ) -> Verdict:
+    steps = planned_training.total if planned_training is not None and planned_training.is_said else None
+    if steps is not None and steps < min_steps and planned_training is not None and not planned_training.done:
+        return Finding(
+            says=f"{steps} steps are planned in all ({planned_training.epochs} epochs of "
+            f"{planned_training.steps_per_epoch}): no network that starts anew learns masks in so few.",
+            measured={"planned_steps": steps, "epochs": planned_training.epochs},
+            fix="More `epochs`, and no `steps_per_epoch` smaller than the data set; a few hundred steps are the least.",
+            level="suspected",
+        )
+    if history is None:
+        return NotApplicable("no `history` was given")
     loss = list(history.get("data_loss") or history.get("loss") or ())
     if len(loss) < min_epochs:
         return NotApplicable(f"the history has {len(loss)} epochs, {min_epochs} are needed")

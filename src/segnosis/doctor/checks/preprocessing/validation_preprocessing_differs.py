@@ -2,6 +2,7 @@
 
 ## What it looks for
 The ranges of both pipelines: a spread ten times as large or small, or values below zero in one and none in the other.
+And the colours of training images with their channels in reverse order.
 Another mean alone is no fault of preprocessing, but another hospital or season.
 
 ## Why the model does not learn
@@ -13,7 +14,9 @@ One function for training, validation and prediction; random augmentation in tra
 
 from __future__ import annotations
 
-from segnosis.doctor.case import Case
+import numpy as np
+
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.input_statistics import InputStatistics
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -22,7 +25,15 @@ CODE, SEVERITY = "PRE007", "error"
 
 
 def check(
-    input_statistics: InputStatistics, *, max_ratio: float = 10.0, min_negative: float = 0.3, max_constant: float = 1e-6
+    input_statistics: InputStatistics,
+    *,
+    max_ratio: float = 10.0,
+    min_negative: float = 0.3,
+    max_constant: float = 1e-6,
+    min_images: int = 8,
+    min_apart: float = 8.0,
+    certain_apart: float = 16.0,
+    max_reversed: float = 0.3,
 ) -> Verdict:
     train, held_out = input_statistics.train, input_statistics.validation
     if held_out is None:
@@ -46,7 +57,18 @@ def check(
         train.low >= 0 or held_out.low >= 0
     )
     if not scaled and not signed:
-        return Healthy(measured)
+        as_given, reverse = _apart(train.each, held_out.each, min_images)
+        measured |= {"channels_apart": as_given, "channels_apart_in_reverse": reverse}
+        if as_given < min_apart or reverse > max_reversed * as_given:
+            return Healthy(measured)
+        return Finding(
+            says=f"The channels of validation images are those of training images in reverse order: channel by channel "
+            f"they are {as_given:.0f} standard errors apart, in reverse {reverse:.1f}.",
+            measured=measured,
+            fix="Read both through one function; after `cv2.imread`, `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`.",
+            where=("validation data",),
+            level="proven" if as_given >= certain_apart else "suspected",
+        )
     return Finding(
         says=f"Training images run from {train.low:.3g} to {train.high:.3g}, validation images from "
         f"{held_out.low:.3g} to "
@@ -55,6 +77,26 @@ def check(
         fix="Call the same function on both: `x_train, x_val = scale(x_train), scale(x_val)`"
         + (f", here `x_val {'/' if ratio > 1 else '*'} {max(ratio, 1 / ratio):.0f}`." if scaled else "."),
         where=("validation data",),
+    )
+
+
+def _apart(train: np.ndarray, held_out: np.ndarray, fewest: int) -> tuple[float, float]:
+    """Largest distance of mean colours over the channels, in standard errors: in this order, and in reverse."""
+    if min(len(train), len(held_out)) < fewest or train.shape[-1] != held_out.shape[-1] or train.shape[-1] < 3:
+        return 0.0, 0.0
+    ours, theirs = (each - each.mean(axis=1, keepdims=True) for each in (train, held_out))  # colours, not brightness
+    error = np.sqrt(ours.var(axis=0) / len(ours) + theirs.var(axis=0) / len(theirs)) + 1e-9
+    away = [float(np.max(np.abs(ours.mean(0) - order.mean(0)) / error)) for order in (theirs, theirs[:, ::-1])]
+    return away[0], away[1]
+
+
+def sick_in_reverse() -> Case:
+    colour = np.array([0.9, 0.5, 0.2], "float32")
+    train = [Batch(batch.x * colour, batch.y) for batch in squares("ids", count=4)]
+    return Case(
+        model=segmenter(3, image_channels=3),
+        batches=train,
+        validation_batches=[Batch(batch.x[..., ::-1], batch.y) for batch in train],
     )
 
 

@@ -1,0 +1,68 @@
+"""Images that come with several masks that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence._places import place
+from segnosis.doctor.evidence.drawn_again import name_of
+
+PRICE = "data"
+
+_CONTRADICTS = 0.5  # of the pixels that either mask calls foreground
+
+
+@dataclass(frozen=True)
+class RepeatedImages:
+    """Of training or of validation, whichever has the larger share: augmentation hides a repeat.
+
+    Attributes:
+        split: `"training"` or `"validation"`.
+        samples: Samples with an image of more than one value.
+        contradicted: Of them, those whose image also comes with a mask that disagrees on half of the foreground.
+        first, second: Two samples with one image.
+    """
+
+    split: str
+    samples: int
+    contradicted: int
+    first: str = ""
+    second: str = ""
+
+
+def measure(batches: Sequence[Batch], validation_batches: Sequence[Batch] | None = None) -> RepeatedImages:
+    """Compare the images of each split with each other, exactly."""
+    found = [_of("training", batches)]
+    if validation_batches:
+        found.append(_of("validation", validation_batches))
+    return max(found, key=lambda seen: seen.contradicted / max(1, seen.samples))
+
+
+def _of(split: str, batches: Sequence[Batch]) -> RepeatedImages:
+    same: dict[bytes, list[tuple[np.ndarray, str]]] = {}
+    samples = 0
+    for pair in pairs_of(batches):
+        if pair.image is None or pair.mask is None or pair.image.min() == pair.image.max():
+            continue
+        samples += 1
+        same.setdefault(name_of(pair.image), []).append((pair.mask, place(pair)))
+    contradicted, examples = 0, ("", "")
+    for group in same.values():
+        for k, (mask, where) in enumerate(group):
+            other = next((there for j, (two, there) in enumerate(group) if j != k and _disagree(mask, two)), None)
+            if other is not None:
+                contradicted += 1
+                examples = examples if examples[0] else (where, other)
+    return RepeatedImages(split, samples, contradicted, *examples)
+
+
+def _disagree(one: np.ndarray, two: np.ndarray) -> bool:
+    if one.shape != two.shape:
+        return False
+    either = (one != 0) | (two != 0)
+    return bool((one != two).sum() > _CONTRADICTS * max(1, either.sum()))
