@@ -2,8 +2,9 @@
 
 ## What it looks for
 Layers whose every channel is exactly 0 on all pixels of three batches, while the weights in front of them receive a
-gradient of exactly 0. One such layer that everything passes is proof; where another path leads past it, or where more
-than 90 % of a layer's channels are dead, it is a suspicion. Half the values being 0 is what a ReLU does.
+gradient of exactly 0. One such layer that everything passes is proof, and so are three of them where a third of all
+weights have no gradient; where another path leads past, or where more than 90 % of a layer's channels are dead, it is a
+suspicion. Half the values being 0 is what a ReLU does.
 
 ## Why the model does not learn
 Behind a ReLU that is always 0 the output is the same for every pixel, and its gradient is 0, so no step ever revives
@@ -25,7 +26,15 @@ CODE, SEVERITY = "OPT005", "error"
 EXPLAINED_BY = ("DAT", "PRE", "NRM003", "OPT006")
 
 
-def check(activations: Activations, gradients: Gradients, *, max_dead: float = 0.9, min_channels: int = 8) -> Verdict:
+def check(
+    activations: Activations,
+    gradients: Gradients,
+    *,
+    max_dead: float = 0.9,
+    min_channels: int = 8,
+    min_layers: int = 3,
+    min_still: float = 0.3,
+) -> Verdict:
     if not activations.layers or any(not layer.finite for layer in activations.layers):
         return NotApplicable("the layers' outputs are not finite")
     dead = [layer for layer in activations.layers if layer.alive.size and layer.dead == 1.0]
@@ -50,6 +59,7 @@ def check(activations: Activations, gradients: Gradients, *, max_dead: float = 0
     first = next((layer for layer in dead if _is_cut_off(layer, activations, gradients)), None)
     if first is not None:
         is_whole = varies is not None and varies < 1e-6
+        is_wide = len(dead) >= min_layers and still >= min_still * len(gradients.slopes)
         return Finding(
             says=f"All {first.alive.size} channels of `{first.layer}` are 0 on every pixel of {activations.images} "
             f"images, and {still} of {len(gradients.slopes)} trainable weights have a gradient of exactly 0"
@@ -58,7 +68,7 @@ def check(activations: Activations, gradients: Gradients, *, max_dead: float = 0
             fix=f"Build the model anew with `bias_initializer='zeros'` and `keras.layers.LeakyReLU()` behind "
             f"`{first.layer}`, and a smaller learning rate.",
             where=tuple(layer.layer for layer in dead[:8]),
-            level="proven" if is_whole else "suspected",
+            level="proven" if is_whole or is_wide else "suspected",
         )
     if not dead and worst.alive.size >= min_channels and worst.dead > max_dead:
         return Finding(

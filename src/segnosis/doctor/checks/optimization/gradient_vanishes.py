@@ -17,6 +17,7 @@ factors multiply. The first layers then stay as random as they were, whatever th
 from __future__ import annotations
 
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.activations import Activations
 from segnosis.doctor.evidence.gradients import Gradients
 from segnosis.doctor.evidence.planned_movement import VANISHED, PlannedMovement
 from segnosis.doctor.patients import segmenter, squares
@@ -39,12 +40,15 @@ def check(
     sure_ratio: float = 1e-5,
     vanished: float = VANISHED,
     planned_movement: PlannedMovement | None = None,
+    activations: Activations | None = None,
 ) -> Verdict:
     kernels = [slope for slope in gradients.slopes if slope.path.endswith("kernel")]
     if len(kernels) < 2 or not gradients.finite:
         return NotApplicable("fewer than two kernels are trainable, or their gradients are not finite")
     if any(slope.weight == 0 for slope in gradients.slopes if slope.path.endswith(("kernel", "gamma"))):
         return NotApplicable("a branch starts at 0: gradients reach the rest after the first step only")
+    if activations is not None and sum(layer.alive.size and layer.dead == 1.0 for layer in activations.layers) > 1:
+        return NotApplicable("whole layers are 0 everywhere: their gradients are cut off, they do not fade (OPT005)")
     first, last = kernels[0], kernels[-1]
     largest = max(slope.data or 0.0 for slope in kernels)
     ratio = (first.data or 0.0) / last.data if last.data else 1.0
