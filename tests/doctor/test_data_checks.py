@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -15,7 +16,14 @@ from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.check import all_checks
 from segnosis.doctor.checks.data import image_mask_pair_mismatch, mask_geometry_mismatch
-from segnosis.doctor.evidence import label_census, pair_agreement
+from segnosis.doctor.evidence import (
+    Unavailable,
+    drawn_again,
+    label_census,
+    pair_agreement,
+    sample_moves,
+    validation_agreement,
+)
 from segnosis.doctor.evidence._mask_look import look
 from segnosis.doctor.evidence.pair_files import stem
 from segnosis.doctor.examine import examine
@@ -284,8 +292,98 @@ def test_legitimate_negatives_are_left_alone() -> None:
     assert not findings(Case(pairs=pairs(images, masks), spec=SPEC))
 
 
+def exchange(**fields: Any) -> pair_agreement.Exchange:
+    """Two masks that fit each other's images."""
+    ring = pair_agreement.Exchange(("a", "b"), ("a", "b"), 0.02, 0.74, gain=0.72, typical=0.7, alike=0.0, size=2)
+    return replace(ring, **fields)
+
+
+CLEAR = pair_agreement.PairAgreement(48, 48, 0.8, 0.0, unit=0.8, spread=0.05, capable=True)
+
+
+@pytest.mark.parametrize(
+    ("masks_met", "level"), [(1.0, "proven"), (0.5, "suspected"), (None, "suspected"), (0.0, None)]
+)
+def test_samples_that_were_moved_differently_cannot_have_been_exchanged(
+    masks_met: float | None, level: str | None
+) -> None:
+    seen = replace(CLEAR, exchanges=(exchange(),))
+    found = image_mask_pair_mismatch.check(
+        batch_agreement=seen, drawn_again=drawn_again.DrawnAgain((), False, masks_met)
+    )
+    assert getattr(found, "level", None) == level
+
+
+@pytest.mark.parametrize("chance", [{"typical": 0.33}, {"alike": 0.1}, {"own": 0.6}])
+def test_one_mask_by_chance_makes_no_ring(chance: dict[str, float]) -> None:
+    seen = replace(CLEAR, exchanges=(exchange(**chance),))
+    assert not isinstance(image_mask_pair_mismatch.check(pair_agreement=seen), Finding)
+
+
+def cropped(images: np.ndarray, masks: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A window of 32 of each sample, twice as large and mirrored at random, image and mask alike."""
+    random, out = np.random.default_rng(seed), []
+    for image, mask in zip(images, masks, strict=True):
+        row, column = random.integers(0, image.shape[0] - 32, 2)
+        both = [part[row : row + 32, column : column + 32].repeat(2, 0).repeat(2, 1) for part in (image, mask)]
+        out.append([part[:, ::-1] for part in both] if random.random() < 0.5 else both)
+    return np.stack([image for image, _ in out]), np.stack([mask for _, mask in out])
+
+
+@pytest.mark.parametrize(("fault", "code"), [("rolled", "DAT001"), ("transposed", "DAT002"), ("none", "")])
+def test_what_crops_hide_is_told_by_the_validation_batches(fault: str, code: str) -> None:
+    images, masks = scenes(64, seed=8)
+    wrong = {"rolled": np.roll(masks, 1, axis=0), "transposed": masks.transpose(0, 2, 1), "none": masks}[fault]
+    train = batches(*cropped(images[:40], wrong[:40]))
+    found = findings(Case(batches=train, validation_batches=batches(images[40:], wrong[40:]), num_classes=2))
+    told = {name: finding for name, finding in found.items() if name in ("DAT001", "DAT002")}
+    if not code:
+        assert not told
+        return
+    assert told[code].certain and told[code].says.startswith("In the validation batches, ")
+
+
+def test_validation_is_not_compared_where_the_training_masks_fit() -> None:
+    images, masks = scenes(16)
+    with pytest.raises(Unavailable, match="fit their images"):
+        validation_agreement.measure(batches(images, masks), CLEAR)
+
+
+def test_the_second_draw_tells_whether_masks_are_moved() -> None:
+    images, masks = scenes(16)
+
+    class Cropped(keras.utils.PyDataset):
+        seed, moves = 0, True
+
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            self.seed += 1
+            rows = slice(4 * index, 4 * index + 4)
+            return cropped(images[rows], masks[rows], self.seed) if self.moves else (images[rows], masks[rows])
+
+    still = Cropped()
+    still.moves = False
+    assert drawn_again.measure(batches(*cropped(images, masks, 99)), {"x": Cropped()}).in_place is False
+    assert drawn_again.measure(batches(images, masks), {"x": still}).in_place
+
+
+def test_what_a_search_over_zooms_finds_by_chance_does_not_hide_one_turn() -> None:
+    turns = {"transposed": 15, "transposed along the other diagonal": 10, "rotated by 180°": 5}
+    shifts = sample_moves.Search(5.0, 5.0, 0.0, {**turns, "zoomed by 0.6": 10, "zoomed by 2": 8})
+    unclear = sample_moves.Search(1.0, 1.0, 0.0, dict.fromkeys(("as given", "transposed"), 24))
+    seen = sample_moves.SampleMoves(48, unclear, shifts)
+    told = mask_geometry_mismatch.check(batch_agreement=CLEAR, sample_moves=seen)
+    assert isinstance(told, Finding) and told.level == "suspected" and "transposed" in told.says
+    by_zooms = replace(shifts, moves={"transposed": 5, "zoomed by 0.6": 10, "zoomed by 2": 9})
+    assert not isinstance(
+        mask_geometry_mismatch.check(batch_agreement=CLEAR, sample_moves=replace(seen, shifts=by_zooms)), Finding
+    )
+
+
 def test_an_exchange_is_no_proof_where_right_pairs_hardly_stand_out_from_chance() -> None:
-    ring = pair_agreement.Exchange(("a", "b"), ("a", "b"), own=0.02, exchanged=0.74, gain=0.72)
+    ring = exchange()
     tiny = pair_agreement.PairAgreement(48, 48, 0.7, 0.0, unit=0.8, spread=0.2, capable=True, exchanges=(ring,))
     large = replace(tiny, spread=0.05)
     levels = [image_mask_pair_mismatch.check(pair_agreement=found) for found in (tiny, large)]

@@ -23,7 +23,12 @@ def measure(
 
     Masks smaller than their images may be scaled down or a middle cut out: what fits better counts.
     """
-    pairs = list(_first_rows(fit_arguments or {}) or pairs_of(batches, heads))
+    return compared(_first_rows(fit_arguments or {}) or pairs_of(batches, heads))
+
+
+def compared(given: Iterable[Pair]) -> pair_agreement.PairAgreement:
+    """The agreement of pairs as a pipeline gives them, masks of a middle that is left after cutting borders too."""
+    pairs = list(given)
     found = [_compared(pairs)]
     if any(_is_smaller(pair) for pair in pairs):  # masks of a middle that is left when borders are cut off
         found.append(_compared([_middle(pair) for pair in pairs]))

@@ -18,6 +18,7 @@ from segnosis.doctor.evidence._batch_pairs import pairs_of
 PRICE = "data"
 _SECONDS = 5.0
 _FEWEST = 8
+_ALL_MET, _NONE_MET = 0.9, 0.1
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,21 @@ class DrawnAgain:
     Attributes:
         pairs: Its samples; none of a generator, which cannot be wound back, and of arrays, which need no second look.
         unchanged: Whether samples are passed on as they are stored: `None` where no sample was met twice.
+        masks_met: Share of its samples whose mask came exactly so before, blank ones apart; `None` of fewer than 8, and
+            of pipelines whose second draw need not hold the same samples. Colours alone leave it at 1, a mirror image
+            of both leaves a half, and what crops, turns or scales each sample leaves nothing.
     """
 
     pairs: tuple[Pair, ...]
     unchanged: bool | None
+    masks_met: float | None = None
+
+    @property
+    def in_place(self) -> bool | None:
+        """Whether masks come where they are stored: `None` if nobody knows, or if some do."""
+        if self.unchanged or (self.masks_met is not None and self.masks_met >= _ALL_MET):
+            return True
+        return False if self.masks_met is not None and self.masks_met <= _NONE_MET else None
 
 
 def measure(
@@ -53,8 +65,9 @@ def measure(
     same = _repeats(pairs, known)
     if repeated >= _FEWEST or same >= max(_FEWEST, len(pairs) / 2):
         return DrawnAgain(pairs, True)
+    met = _share_met(batches, pairs) if isinstance(source, keras.utils.PyDataset) else None
     whole = len(pairs) >= _FEWEST and (isinstance(source, keras.utils.PyDataset) or _met(batches, pairs) >= _FEWEST)
-    return DrawnAgain(pairs, False if whole and (not same or _changed(batches, pairs) >= _FEWEST) else None)
+    return DrawnAgain(pairs, False if whole and (not same or _changed(batches, pairs) >= _FEWEST) else None, met)
 
 
 def _second(source: Any, seed: int) -> Iterator[Pair]:
@@ -93,6 +106,17 @@ def _met(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:
     """Samples of the second draw with exactly a mask of the first."""
     masks = {name_of(pair.mask) for pair in pairs_of(batches) if pair.mask is not None and pair.mask.any()}
     return sum(pair.mask is not None and name_of(pair.mask) in masks for pair in pairs)
+
+
+def _share_met(batches: Sequence[Batch], pairs: Sequence[Pair]) -> float | None:
+    """Share of the second draw's masks, blank ones apart, that the first draw or an earlier sample holds exactly."""
+    known = {name_of(pair.mask) for pair in pairs_of(batches) if pair.mask is not None}
+    met = []
+    for pair in pairs:
+        if pair.mask is not None and pair.mask.min() != pair.mask.max():
+            met.append(name_of(pair.mask) in known)
+            known.add(name_of(pair.mask))
+    return sum(met) / len(met) if len(met) >= _FEWEST else None
 
 
 def _changed(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:

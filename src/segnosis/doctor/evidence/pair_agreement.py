@@ -59,6 +59,10 @@ class Exchange:
         own: Agreement as given, mean over the ring, in units above chance.
         exchanged: The same when exchanged.
         gain: What each mask of the ring gains in the mean, in units.
+        typical: What the lower half of the ring reaches at most when exchanged, in units: one mask that fits another
+            image by chance raises the mean of a ring, and not this.
+        size: Masks of the ring; `masks` and `images` name twenty of them.
+        alike: Share of the other pairs, neither given nor of the best assignment, that reach as much: chance.
     """
 
     masks: tuple[str, ...]
@@ -66,6 +70,9 @@ class Exchange:
     own: float
     exchanged: float
     gain: float
+    typical: float
+    alike: float
+    size: int
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,11 @@ class PairAgreement:
     moves: dict[str, float] | None = None
     move_gain: dict[str, float] | None = None
     reordered: Reordered | None = None
+
+    @property
+    def as_given(self) -> float:
+        """What the typical pair reaches as it is given, in units: 1 where the pairs are right."""
+        return (self.own - self.chance) / self.unit if self.unit else 0.0
 
 
 @dataclass
@@ -279,6 +291,9 @@ def _exchanges(items: list[_Kept], scores: np.ndarray, chance: float, unit: floa
     _, columns = linear_sum_assignment(-(scores + _LOYALTY * unit * np.eye(len(items))))
     seen: set[int] = set()
     found = []
+    rest = scores.copy()
+    np.fill_diagonal(rest, -np.inf)
+    rest[np.arange(len(items)), columns] = -np.inf
     for start in range(len(items)):
         ring, at = [], start
         while at not in seen:
@@ -290,6 +305,7 @@ def _exchanges(items: list[_Kept], scores: np.ndarray, chance: float, unit: floa
         own = float(np.mean([scores[k, k] for k in ring]) - chance) / unit
         exchanged = float(np.mean([scores[k, columns[k]] for k in ring]) - chance) / unit
         gain = exchanged - own
+        typical = sorted(float(scores[k, columns[k]]) for k in ring)[(len(ring) - 1) // 2]
         if gain > _GAIN_WORTH_TELLING:
             found.append(
                 Exchange(
@@ -298,6 +314,9 @@ def _exchanges(items: list[_Kept], scores: np.ndarray, chance: float, unit: floa
                     round(own, 3),
                     round(exchanged, 3),
                     round(gain, 3),
+                    round((typical - chance) / unit, 3),
+                    round(float(np.mean(rest >= typical)), 4),
+                    len(ring),
                 )
             )
     return sorted(found, key=lambda ring: -ring.gain)

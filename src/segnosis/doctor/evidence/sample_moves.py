@@ -34,11 +34,11 @@ from segnosis.doctor.evidence._oriented_edges import (
 PRICE = "data"
 
 _MOST, _FEWEST, _OTHERS = 48, 12, 7
-_AS_GIVEN = "as given"
+_AS_GIVEN, _SHIFTED = "as given", "shifted"
 _CLEAR = 8.0
 _ZOOMS = (0.6, 0.75, 1.3, 1.5, 1.75, 2.0)
 _STILL = 1  # cells that a search may stray without meaning it
-ONE_TURN, AS_GIVEN = 0.6, 0.15
+ONE_TURN, AS_GIVEN = 0.7, 0.15
 """Shares of masks with which one turn explains all: those that fit by it at least, those that fit as given at most."""
 STANDING_OUT, CERTAIN = 4.0, 6.0
 """`Search.stands_out` from which on masks belong to their images, likely and surely."""
@@ -70,11 +70,35 @@ class Search:
     moves: dict[str, int]
 
     def one_turn(self) -> tuple[str, float, float]:
-        """The turn that all masks may have had before an augmentation, and shares: of it, of masks as given."""
-        total = max(1, sum(self.moves.values()))
+        """The turn that all masks may have had before an augmentation, and shares: of it, of masks as given.
+
+        The shares are of the masks that fit best by turns alone where these are half of all: what a search over zooms
+        finds for the others, it finds by chance.
+        """
+        as_given = self.moves.get(_AS_GIVEN, 0) + self.moves.get(_SHIFTED, 0)
+        by_turns = as_given + sum(self.moves.get(name, 0) for name in DIHEDRAL)
+        every = sum(self.moves.values())
+        total = max(1, by_turns if 2 * by_turns >= every else every)
         shares = {names[0]: sum(self.moves.get(name, 0) for name in names) / total for names in _ALIKE}
         turn = max(shares, key=lambda name: shares[name])
-        return turn, shares[turn], self.moves.get(_AS_GIVEN, 0) / total
+        return turn, shares[turn], as_given / total
+
+
+@dataclass(frozen=True)
+class TurnedAlike:
+    """One turn of all masks, perhaps before image and mask were mirrored or turned together.
+
+    Attributes:
+        turn: Its name.
+        share: Of the masks that turns explain at all, those that fit by it or by what joint mirroring makes of it.
+        as_given: Those that fit as they are.
+        stands_out: As in the search that tells.
+    """
+
+    turn: str
+    share: float
+    as_given: float
+    stands_out: float
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,16 @@ class SampleMoves:
     compared: int
     turns: Search
     shifts: Search | None = None
+
+    def turned_alike(self, least: float, most_as_given: float, least_standing_out: float) -> TurnedAlike | None:
+        """The one turn that explains the masks, by the search over turns or, where that is unclear, the wider one."""
+        for search in (self.turns, self.shifts):
+            if search is None or search.stands_out < least_standing_out:
+                continue
+            turn, share, as_given = search.one_turn()
+            if share >= least and as_given <= most_as_given:
+                return TurnedAlike(turn, share, as_given, search.stands_out)
+        return None
 
 
 def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> SampleMoves:
@@ -163,7 +197,7 @@ def _search(field: Field, turns: dict[str, list[Outline]], mask: int) -> tuple[s
     name = max(found, key=lambda name: found[name][2])
     row, column, score, _ = found[name]
     if name == _AS_GIVEN and max(abs(row), abs(column)) > _STILL:
-        name = "shifted"
+        name = _SHIFTED
     return name, score, found[_AS_GIVEN][3]
 
 

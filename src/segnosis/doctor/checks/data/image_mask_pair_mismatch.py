@@ -9,6 +9,12 @@ pairs stand out little from chance, as with tiny objects, an exchange is suspect
 the images the check abstains. Where no single pair proves itself, all together may: when the pairs as given reach
 little of what the best assignment does, and this far more than mirrored and turned masks ever do.
 
+Samples that the pipeline moves, each in another way, cannot fit each other's images: there a few exchanged masks are
+chance. Where nobody knows whether they are moved, an exchange of less than half of the masks is suspected at most, and
+it must be that of most masks in it, not of one, and rare among other pairs. Where the training batches leave it open,
+the pairs of the validation batches are asked, which are hardly ever augmented and read by the same code; there at
+least half of a dozen masks or more must fit others' images.
+
 ## Why the model does not learn
 A wrong mask is noise that no network can explain. One in a hundred lowers the score a little; when two sorted lists
 are shifted against each other all are wrong, and the best the network can do is to predict the average mask: the
@@ -21,17 +27,23 @@ same way; `10` sorts before `2` in one and after it in the other.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence.pair_agreement import Exchange, PairAgreement
+from segnosis.doctor.evidence.drawn_again import DrawnAgain
+from segnosis.doctor.evidence.pair_agreement import Exchange, PairAgreement, Reordered
 from segnosis.doctor.evidence.pair_files import PairFiles
+from segnosis.doctor.evidence.sample_moves import AS_GIVEN, ONE_TURN, STANDING_OUT, SampleMoves
 from segnosis.doctor.shown import files_side_by_side
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT001", "error"
 EXPLAINED_BY = ("PRE005",)
+
+_LEAST_AS_GIVEN = 0.4
 
 
 def check(
@@ -49,6 +61,15 @@ def check(
     proven_spreads: float = 6.0,
     most_own_of_best: float = 0.3,
     above_turned: float = 1.3,
+    least_typical: float = 0.4,
+    most_alike: float = 0.05,
+    fewest_held_out: int = 12,
+    min_one_turn: float = ONE_TURN,
+    most_as_given: float = AS_GIVEN,
+    min_standing_out: float = STANDING_OUT,
+    validation_agreement: PairAgreement | None = None,
+    drawn_again: DrawnAgain | None = None,
+    sample_moves: SampleMoves | None = None,
 ) -> Verdict:
     agreement = _better(pair_agreement, batch_agreement)
     if agreement is None and pair_files is None:
@@ -76,60 +97,122 @@ def check(
             fix=f"Exchange these two masks: `{by_size[0]}` and `{by_size[1]}`",
             where=by_size,
         )
-    if agreement is None or agreement.compared < 8:
+    limits = _Limits(
+        proven_gain, suspected_gain, most_own, least_exchanged, least_typical, most_alike, most_moved, proven_spreads,
+        most_own_of_best, above_turned,
+    )  # fmt: skip
+    in_place: bool | None = True
+    if agreement is not None and agreement is batch_agreement:
+        in_place = drawn_again.in_place if drawn_again is not None else None
+    turned = sample_moves is not None and sample_moves.turned_alike(min_one_turn, most_as_given, min_standing_out)
+    found = None if agreement is None or turned else _found(agreement, in_place, limits, measured)
+    held_out = validation_agreement
+    if held_out is not None and held_out.compared >= fewest_held_out and (found is None or not found.certain):
+        # The other set may be augmented as well, so that few exchanged masks in it prove nothing.
+        in_validation = _found(held_out, False, limits, measured)
+        if in_validation is not None:
+            return replace(in_validation, says=f"In the validation batches, {in_validation.says}")
+    if found is not None:
+        return found
+    if agreement is None or agreement.compared < fewest or turned or _is_moved(agreement, most_moved):
         return Healthy(measured)
-    is_moved = max((agreement.moves or {}).values(), default=0.0) >= most_moved
-    rings = [
-        ring
-        for ring in agreement.exchanges
-        if ring.gain >= suspected_gain and ring.own <= most_own and ring.exchanged >= least_exchanged
-    ]
-    reordered = agreement.reordered
-    if reordered is not None and (reordered.own > most_own_of_best or reordered.above_turned < above_turned):
-        reordered = None
-    # The best of 256 images fits a mask by 3 spreads by chance; where a right pair has no more, any ring gains.
-    stands_out = agreement.unit >= proven_spreads * agreement.spread
-    proves = bool(rings) and rings[0].gain >= proven_gain and stands_out
-    if rings and not is_moved and (proves or reordered is None):
-        wrong = sum(len(ring.masks) for ring in rings)
-        first = rings[0]
-        return Finding(
-            says=f"{wrong} masks fit other images than their own: the outlines of {first.masks[0]} lie on the edges of "
-            f"its image {_of(first.own)} as well as in a right pair, and {_of(first.exchanged)} as well when the "
-            f"masks of "
-            f"{' and '.join(first.images[:3])} are exchanged.",
-            measured=measured,
-            fix=f"Look at {first.images[0]} with its mask; give each image its own: exchange "
-            + " and ".join(f"`{mask}`" for mask in first.masks[:3]),
-            where=tuple(mask for ring in rings for mask in ring.masks)[:20],
-            pictures=files_side_by_side("Each image with its mask and with the one that fits", _as_fits(first)),
-            level="proven" if proves else "suspected",
-        )
-    if reordered is not None and not is_moved:
-        image, paired, fits = reordered.examples[0]
-        return Finding(
-            says=f"{reordered.moved} of {agreement.compared} masks fit other images than their own: as they are paired "
-            f"they fit {_of(reordered.own)} as well as in another order, and that order "
-            f"fits {reordered.above_turned:.1f} times as well as chance: the image {image} fits the mask {fits}, "
-            f"not {paired}.",
-            measured=measured,
-            fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
-            where=tuple(example[1] for example in reordered.examples),
-            pictures=files_side_by_side(
-                "Each image with its mask and with the one that fits",
-                [{"image": i, "its mask": own, "fits better": best} for i, own, best in reordered.examples[:3]],
-            ),
-        )
-    if agreement.compared >= fewest and agreement.above_shuffled < above_shuffled and not is_moved:
+    if held_out is not None and held_out.capable and _is_moved(held_out, most_moved):
+        return Healthy(measured)  # what was done to all masks before they were augmented explains it
+    if agreement.above_shuffled < above_shuffled:
         return Finding(
             says=f"The {agreement.compared} masks fit their own images no better than shuffled ones: their agreement "
-            f"beats "
-            f"{agreement.above_shuffled:.0%} of 200 shufflings.",
+            f"beats {agreement.above_shuffled:.0%} of 200 shufflings.",
             measured=measured,
             fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
             level="suspected",
         )
     return Healthy(measured)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """The thresholds of exchanges and of other orders."""
+
+    proven_gain: float
+    suspected_gain: float
+    most_own: float
+    least_exchanged: float
+    least_typical: float
+    most_alike: float
+    most_moved: float
+    proven_spreads: float
+    most_own_of_best: float
+    above_turned: float
+
+
+def _found(
+    agreement: PairAgreement, in_place: bool | None, limits: _Limits, measured: dict[str, float | int | bool]
+) -> Finding | None:
+    """What the pixels say; `in_place` tells whether samples come unmoved."""
+    if agreement.compared < 8 or _is_moved(agreement, limits.most_moved):
+        return None
+    # Where right pairs reach less than the unit, as under a common shift, a wrong one must still be worse than these.
+    most_own = limits.most_own * min(1.0, max(agreement.as_given, _LEAST_AS_GIVEN))
+    rings = [
+        ring
+        for ring in agreement.exchanges
+        if ring.gain >= limits.suspected_gain
+        and ring.own <= most_own
+        and ring.exchanged >= limits.least_exchanged
+        and ring.typical >= limits.least_typical
+        and ring.alike <= limits.most_alike
+    ]
+    whole = sum(ring.size for ring in rings) >= limits.most_moved * agreement.compared
+    if in_place is False and not whole:
+        rings = []  # two samples that were moved differently cannot have been exchanged: it is chance
+    reordered = agreement.reordered
+    if reordered is not None and (
+        reordered.own > limits.most_own_of_best or reordered.above_turned < limits.above_turned
+    ):
+        reordered = None
+    # The best of 256 images fits a mask by 3 spreads by chance; where a right pair has no more, any ring gains.
+    stands_out = agreement.unit >= limits.proven_spreads * agreement.spread
+    proves = bool(rings) and rings[0].gain >= limits.proven_gain and stands_out and (in_place is True or whole)
+    if rings and (proves or reordered is None):
+        return _exchanged(rings, measured, proves)
+    return _in_another_order(agreement.compared, reordered, measured) if reordered is not None else None
+
+
+def _exchanged(rings: list[Exchange], measured: dict[str, float | int | bool], proves: bool) -> Finding:
+    first = rings[0]
+    return Finding(
+        says=f"{sum(ring.size for ring in rings)} masks fit other images than their own: the outlines of "
+        f"{first.masks[0]} lie on the edges of its image {_of(first.own)} as well as in a right pair, and "
+        f"{_of(first.exchanged)} as well when the masks of {' and '.join(first.images[:3])} are exchanged.",
+        measured=measured,
+        fix=f"Look at {first.images[0]} with its mask; give each image its own: exchange "
+        + " and ".join(f"`{mask}`" for mask in first.masks[:3]),
+        where=tuple(mask for ring in rings for mask in ring.masks)[:20],
+        pictures=files_side_by_side("Each image with its mask and with the one that fits", _as_fits(first)),
+        level="proven" if proves else "suspected",
+    )
+
+
+def _in_another_order(compared: int, reordered: Reordered, measured: dict[str, float | int | bool]) -> Finding:
+    image, paired, fits = reordered.examples[0]
+    return Finding(
+        says=f"{reordered.moved} of {compared} masks fit other images than their own: as they are paired "
+        f"they fit {_of(reordered.own)} as well as in another order, and that order "
+        f"fits {reordered.above_turned:.1f} times as well as chance: the image {image} fits the mask {fits}, "
+        f"not {paired}.",
+        measured=measured,
+        fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
+        where=tuple(example[1] for example in reordered.examples),
+        pictures=files_side_by_side(
+            "Each image with its mask and with the one that fits",
+            [{"image": i, "its mask": own, "fits better": best} for i, own, best in reordered.examples[:3]],
+        ),
+    )
+
+
+def _is_moved(agreement: PairAgreement, most: float) -> bool:
+    """Whether one move explains most masks: then they are their images' own."""
+    return max((agreement.moves or {}).values(), default=0.0) >= most
 
 
 def _as_fits(ring: Exchange) -> list[dict[str, str]]:

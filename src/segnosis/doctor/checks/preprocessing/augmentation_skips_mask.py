@@ -87,8 +87,9 @@ def check(
     if sample_moves is not None:
         search = sample_moves.shifts or sample_moves.turns
         commonest = max(search.moves.values()) / sample_moves.compared  # one move for all is not augmentation
-        _, one_turn, as_given = search.one_turn()  # nor is one that joint mirroring has multiplied: DAT002 says so
-        one_for_all = commonest > max_one_move or (one_turn >= min_one_turn and as_given <= max_as_given)
+        # nor is one that joint mirroring has multiplied: DAT002 says so
+        alike = sample_moves.turned_alike(min_one_turn, max_as_given, min_standing_out)
+        one_for_all = commonest > max_one_move or alike is not None
         belongs = search.stands_out >= min_standing_out and search.gains >= 1
         if belongs and search.in_place < max_in_place and not one_for_all:
             told = ", ".join(f"{count} {name}" for name, count in search.moves.items())
