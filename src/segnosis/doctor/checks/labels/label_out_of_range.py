@@ -4,7 +4,7 @@
 After the pipeline: class ids outside 0 to C − 1, apart from the ignored one and from pixels of weight 0. As stored:
 values that the data set's other masks give no meaning to. 255 and −1 beside otherwise legal ids are the customary
 "no class", for which there is a check of its own (LAB002); values between others are traces of interpolation
-(LAB005).
+(LAB005). And a pipeline that stops where it looks up a weight or a colour for a value that is no class.
 
 ## Why the model does not learn
 Sparse cross-entropy of an id the head does not have is NaN or an error on TensorFlow and torch, and silently zero
@@ -16,7 +16,9 @@ Map the stored values to 0 to C − 1 with the table printed in the finding, `ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,10 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 CODE, SEVERITY = "LAB001", "error"
 
 _CUSTOMARY_VOID = {255.0, -1.0}
+_TOO_FAR = re.compile(
+    r"= (?P<value>-?\d+) is not in \[0, (?P<limit>\d+)\)|"
+    r"index (?P<index>-?\d+) is out of bounds for axis \d+ with size (?P<size>\d+)"
+)
 
 
 def check(
@@ -39,6 +45,7 @@ def check(
     label_census: LabelCensus | None = None,
     target_census: TargetCensus | None = None,
     spec: DatasetSpec | None = None,
+    extra: Mapping[str, Any] | None = None,
     *,
     max_share: float = 0.0,
     stray_share: float = 0.01,
@@ -46,11 +53,32 @@ def check(
 ) -> Verdict:
     if target_census is not None:
         return _after_pipeline(target_census, label_space, max_share, label_census)
+    stopped = _stopped(str((extra or {}).get("pipeline_error", "")), label_space)
+    if stopped is not None:
+        return stopped
     if label_census is None:
         return NotApplicable("neither masks nor batches were given")
     if spec is None or not spec.values:
         return NotApplicable("nobody says what the stored values mean")
     return _as_stored(label_census, spec, max_share, stray_share, stray_masks)
+
+
+def _stopped(error: str, space: LabelSpace) -> Verdict | None:
+    """A pipeline that looks something up by class id, such as a weight, and stops at a value that is none."""
+    found = _TOO_FAR.search(error)
+    if found is None or space.num_classes is None:
+        return None
+    value, limit = (int(part) for part in (found["value"] or found["index"], found["limit"] or found["size"]))
+    if limit != space.num_classes:
+        return None
+    return Finding(
+        says=f"The input pipeline stops: it takes the value {value} for a class id, but {limit} classes "
+        f"({space.said_by}) have the ids 0 to {limit - 1}.",
+        measured={"value": value, "num_classes": limit},
+        fix="Map the masks' values to class ids first: `ids = np.searchsorted(values, mask)` with the values that "
+        "`np.unique(mask)` shows, or by colour where masks are colour pictures.",
+        where=("the input pipeline",),
+    )
 
 
 def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float, stored: LabelCensus | None) -> Verdict:
@@ -192,6 +220,11 @@ def _case(offset: int) -> Case:
 
 def sick() -> Case:
     return _case(offset=1)
+
+
+def sick_in_a_pipeline_that_stops() -> Case:
+    error = IndexError("index 130 is out of bounds for axis 0 with size 3")
+    return Case(num_classes=3, extra={"pipeline_error": error})
 
 
 def healthy() -> Case:
