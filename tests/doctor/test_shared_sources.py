@@ -101,6 +101,7 @@ def test_what_is_shuffled_anew_is_cut_elsewhere_in_each_pass() -> None:
     anew, kept = SLICES.shuffle(20), SLICES.shuffle(20, reshuffle_each_iteration=False)
     assert shared(anew.skip(5).batch(2), anew.take(5).batch(2)).how == "shuffle"
     assert shared(kept.skip(5).batch(2), kept.take(5).batch(2)).how is None
+    assert shared(anew.take(9).batch(2), SLICES.skip(20).shuffle(9).take(3).batch(2)).how is None
 
 
 def test_one_object_for_both() -> None:

@@ -32,7 +32,7 @@ class Sources:
         settings: Attribute → a text, number or truth value.
         objects: Attribute → identity of any other object or function.
         kind: Type of the object, or name of the generator function.
-        drawn_anew: Whether a part is taken from what is shuffled anew in each pass.
+        drawn_anew: Identity of what a part is taken from although it is shuffled anew in each pass, or `None`.
     """
 
     lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Sources:
     settings: Mapping[str, Any] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     kind: str = ""
-    drawn_anew: bool = False
+    drawn_anew: int | None = None
 
 
 def sources_of(data: Any) -> Sources:
@@ -71,7 +71,7 @@ def sources_of(data: Any) -> Sources:
     )
 
 
-def _leaves(owner: Any, depth: int, met: set[int], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(owner: Any, depth: int, met: set[int]) -> Iterator[tuple[str, Any]]:
     """Attribute names and values; those of objects inside under the inner name alone."""
     if id(owner) in met or depth == 0:
         return
@@ -147,15 +147,17 @@ def _of_chain(data: Any) -> Sources:
         data = getattr(data, "_input_dataset", None)
     first, *rest = reversed(steps)
     rows = [_slices(tensor) for tensor in getattr(first, "_tensors", None) or ()]
-    in_order, in_batches, anew, drawn_anew = True, False, False, False
+    in_order, in_batches = True, False
+    shuffled: int | None = None
+    drawn_anew: int | None = None
     for step in rest:
         name = type(step).__name__.lstrip("_")
         if name.startswith("Shuffle"):
-            in_order, anew = False, bool(getattr(step, "_reshuffle_each_iteration", False))
+            in_order, shuffled = False, id(step) if getattr(step, "_reshuffle_each_iteration", False) else None
         elif name.startswith("Cache"):
-            anew = False  # what was shuffled before keeps its order
+            shuffled = None  # what was shuffled before keeps its order
         elif name.startswith(("Take", "Skip")):
-            drawn_anew |= anew
+            drawn_anew = drawn_anew or shuffled
             count = int(step._count)
             known = in_order and not in_batches and count >= 0
             part = slice(count) if name.startswith("Take") else slice(count, None)

@@ -47,7 +47,7 @@ def measure(fit_arguments: Mapping[str, Any]) -> SharedSources:
     if train is validation:
         return SharedSources("object")
     ours, theirs = sources_of(train), sources_of(validation)
-    if ours.drawn_anew and theirs.drawn_anew:
+    if ours.drawn_anew is not None and ours.drawn_anew == theirs.drawn_anew:
         return SharedSources("shuffle")
     if ours.kind != theirs.kind:
         return SharedSources()
