@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from segnosis.core import discovery
-from segnosis.doctor.ask import raised
 from segnosis.doctor.case import Case
 from segnosis.doctor.check import Check, all_checks
 from segnosis.doctor.diagnosis import Diagnosis
@@ -263,5 +262,7 @@ def _subject(case: Case) -> dict[str, Any]:
         }
     stops = next((case.extra[name] for name in _STOPPING if case.extra.get(name) is not None), None)
     if stops is not None:
+        from segnosis.doctor.ask import raised  # loads Keras, which a check of files does without
+
         subject["stops"] = raised(stops).error
     return subject

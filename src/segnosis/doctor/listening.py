@@ -27,7 +27,7 @@ def listening(heard: Heard, *, outermost: bool = False) -> Iterator[None]:
         >>> with listening(lambda layer, args, call: (names.append(type(layer).__name__), call())[1]):
         ...     _ = model(keras.ops.ones((1, 2)))
         >>> names
-        ['Sequential', 'Functional', 'Dense', 'ReLU']
+        ['Sequential', 'Dense', 'ReLU']
     """
     stock, here, depth = keras.layers.Layer.__call__, threading.get_ident(), 0
 
