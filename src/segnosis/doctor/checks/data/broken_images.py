@@ -84,6 +84,7 @@ def check(
                 fix="Look at the index by which images are read: masks move on where images do not; "
                 "`assert len({image.tobytes() for image in images}) == len(images)`",
                 where=(repeats.first, repeats.second),
+                level="suspected",  # wrong pairs of images that repeat look the same
             )
     if not problems:
         return Healthy(measured)

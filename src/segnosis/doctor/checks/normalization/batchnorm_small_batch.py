@@ -92,15 +92,15 @@ def _case(batch: int, pooled: bool) -> Case:
 
     from segnosis.doctor.case import Batch
 
-    layers = keras.layers
+    layers, start = keras.layers, keras.initializers.HeNormal(seed=1)
     image = keras.Input((16, 16, 1))
-    x = layers.Conv2D(8, 3, padding="same", use_bias=False)(image)
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False, kernel_initializer=start)(image)
     x = layers.ReLU()(layers.BatchNormalization(name="encoder_norm")(x))
     if pooled:
-        mean = layers.Conv2D(8, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))
+        mean = layers.Conv2D(8, 1, kernel_initializer=start)(layers.GlobalAveragePooling2D(keepdims=True)(x))
         mean = layers.BatchNormalization(name="image_pooling_norm")(mean)
         x = layers.Concatenate()([x, layers.UpSampling2D(16)(mean)])
-    model = keras.Model(image, layers.Conv2D(3, 1, activation="softmax")(x))
+    model = keras.Model(image, layers.Conv2D(3, 1, activation="softmax", kernel_initializer=start)(x))
     batches = [Batch(drawn.x[:batch], drawn.y[:batch]) for drawn in squares("ids")]
     return Case(model=model, loss="sparse_categorical_crossentropy", batches=batches)
 
