@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from segnosis.doctor.listening import in_place_of
+
 
 @dataclass(frozen=True)
 class ModelGradients:
@@ -104,7 +106,7 @@ def _caught_tensorflow() -> Iterator[None]:
     eagerly = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
-        with _in_place_of(tf.GradientTape, "gradient", lambda tape, target, *args, **kwargs: _seen(target)):
+        with in_place_of(tf.GradientTape, "gradient", lambda tape, target, *args, **kwargs: _seen(target)):
             yield
     finally:
         tf.config.run_functions_eagerly(eagerly)
@@ -114,18 +116,8 @@ def _caught_tensorflow() -> Iterator[None]:
 def _caught_torch() -> Iterator[None]:
     import torch  # its tensors are what steps go back from
 
-    with _in_place_of(torch.Tensor, "backward", _seen), torch.enable_grad():
+    with in_place_of(torch.Tensor, "backward", _seen), torch.enable_grad():
         yield
-
-
-@contextmanager
-def _in_place_of(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    stock = getattr(owner, name)
-    setattr(owner, name, function)
-    try:
-        yield
-    finally:
-        setattr(owner, name, stock)
 
 
 def _model_tensorflow(model: keras.Model, x: Any, objective: Callable[[Any], Any]) -> ModelGradients:

@@ -115,6 +115,18 @@ def draw(
     return Drawn(batches, data, num_samples, error)
 
 
+def as_tensors(part: Any, samples: slice = slice(None)) -> Any:
+    """Some samples of a batch's images, targets or weights as the backend's tensors; `None` where there are none.
+
+    Example:
+        >>> as_tensors({"scan": np.ones((4, 2))}, slice(1))["scan"].shape[0], as_tensors(None)
+        (1, None)
+    """
+    if part is None:
+        return None
+    return tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(np.asarray(leaf)[samples]), part)
+
+
 def sample_count(batch: Batch) -> int:
     """Length of the first axis of the batch's inputs."""
     shapes = [np.shape(leaf) for leaf in tree.flatten(batch.x)]

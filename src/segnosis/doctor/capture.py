@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras.src import tree
 
-from segnosis.doctor.batches import Drawn
+from segnosis.doctor.batches import Drawn, as_tensors
 from segnosis.doctor.case import Case
 from segnosis.doctor.own_loss import own_loss
 from segnosis.doctor.snapshot import untouched
@@ -90,15 +90,11 @@ def num_classes_of(model: keras.Model | None, train: Drawn | None = None) -> int
     if model is not None and not outputs and train is not None and train.batches:
         with untouched(model):
             try:
-                outputs = tree.flatten(model(_first_sample(train), training=False))
+                outputs = tree.flatten(model(as_tensors(train.batches[0].x, slice(1)), training=False))
             except Exception:  # a model that cannot be called is examined as such; here nothing is known
                 return None
     channels = outputs[0].shape[-1] if outputs else None
     return None if channels is None else max(2, int(channels))
-
-
-def _first_sample(train: Drawn) -> Any:
-    return tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:1]), train.batches[0].x)
 
 
 def _build(model: keras.Model, train: Drawn) -> Exception | None:
@@ -107,7 +103,7 @@ def _build(model: keras.Model, train: Drawn) -> Exception | None:
     if not train.batches:
         return train.error or ValueError("the model is not built and there is no batch to build it on")
     try:
-        model(_first_sample(train))
+        model(as_tensors(train.batches[0].x, slice(1)))
         model.count_params()
     except Exception as error:  # whatever `fit` would raise there, the user's own layers included
         return error

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import keras
 from keras.src import tree
 
-from segnosis.doctor.batches import Drawn, Limits, draw, sample_count
+from segnosis.doctor.batches import Drawn, Limits, as_tensors, draw, sample_count
 from segnosis.doctor.capture import build_case
 from segnosis.doctor.case import Batch, Budget, Case, Script
 from segnosis.doctor.interception import TrainingCall
@@ -134,10 +133,7 @@ def _refusal(call: TrainingCall, train: Drawn) -> dict[str, Any]:
     if not (train.batches and model.built and model.compiled) or steps_itself(model):
         return {}
     batch = train.batches[0]
-    x, y, weight = (
-        tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:2]), part, none_is_leaf=False)
-        for part in (batch.x, batch.y, batch.sample_weight)
-    )
+    x, y, weight = (as_tensors(part, slice(2)) for part in (batch.x, batch.y, batch.sample_weight))
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

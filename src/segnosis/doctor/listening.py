@@ -41,8 +41,16 @@ def listening(heard: Heard, *, outermost: bool = False) -> Iterator[None]:
         finally:
             depth -= 1
 
-    keras.layers.Layer.__call__ = called
+    with in_place_of(keras.layers.Layer, "__call__", called):
+        yield
+
+
+@contextmanager
+def in_place_of(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Let a class do something else under the name of one of its methods, for the length of the block."""
+    stock = getattr(owner, name)
+    setattr(owner, name, function)
     try:
         yield
     finally:
-        keras.layers.Layer.__call__ = stock
+        setattr(owner, name, stock)

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from segnosis.doctor.batches import as_tensors
 from segnosis.doctor.case import Batch
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import steps_itself
@@ -46,10 +47,7 @@ class Rehearsal:
 
     def _loss(self, batch: Batch) -> float:
         """What Keras' own step would report; statistics and seeds move as they do in any step."""
-        x, y, weight = (
-            None if part is None else keras.tree.map_structure(keras.ops.convert_to_tensor, part)
-            for part in (batch.x, batch.y, batch.sample_weight)
-        )
+        x, y, weight = (as_tensors(part) for part in (batch.x, batch.y, batch.sample_weight))
         y_pred = self.model(x, training=True)
         return float(to_host(self.model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)))
 

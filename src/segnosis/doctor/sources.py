@@ -6,7 +6,6 @@ chain of a `tf.data` pipeline are read.
 
 from __future__ import annotations
 
-import hashlib
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from segnosis.doctor.digest import digest
 
 _DEPTH = 3
 _FEWEST = 4
@@ -66,9 +67,7 @@ def sources_of(data: Any) -> Sources:
         elif not isinstance(value, list | tuple | np.ndarray | range):
             objects.setdefault(name, id(value))
     kind = getattr(data, "gi_code", None) or type(data)
-    return Sources(
-        lists, arrays, contents, settings, objects, kind.co_qualname if hasattr(kind, "co_qualname") else str(kind)
-    )
+    return Sources(lists, arrays, contents, settings, objects, kind=getattr(kind, "co_qualname", str(kind)))
 
 
 def _leaves(owner: Any, depth: int, met: set[int]) -> Iterator[tuple[str, Any]]:
@@ -108,9 +107,9 @@ def _pictures(value: Any) -> frozenset[bytes]:
         if not isinstance(picture, np.ndarray) or picture.ndim < 2 or picture.dtype.kind not in "uif":
             return frozenset()
         step = tuple(slice(None, None, max(1, size // _GRID)) for size in picture.shape[:2])
-        coarse = np.ascontiguousarray(picture[step])
+        coarse = picture[step]
         if len(np.unique(coarse.ravel()[:4096])) >= _FEWEST_VALUES:
-            found.add(hashlib.blake2b(coarse.tobytes(), digest_size=12).digest())
+            found.add(digest(coarse))
     return frozenset(found)
 
 

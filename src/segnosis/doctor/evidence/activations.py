@@ -53,6 +53,11 @@ class Passed:
         """Share of channels that are exactly 0 everywhere."""
         return float(1 - self.alive.mean()) if self.alive.size else 0.0
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether all of its channels are."""
+        return bool(self.alive.size) and self.dead == 1.0
+
 
 @dataclass(frozen=True)
 class Activations:

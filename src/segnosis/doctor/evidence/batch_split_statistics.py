@@ -11,11 +11,11 @@ import numpy as np
 
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
+from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence._mask_look import as_plane
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
-from segnosis.doctor.evidence.drawn_again import name_of as name
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.split_statistics import numbers
 
@@ -90,7 +90,7 @@ def _length(data: Any) -> int | None:
 def _once(pairs: Iterator[Pair]) -> Iterator[Pair]:
     seen: set[bytes] = set()
     for pair in pairs:
-        if pair.image is None or pair.mask is None or pair.image.size == 0 or (key := name(pair.image)) in seen:
+        if pair.image is None or pair.mask is None or pair.image.size == 0 or (key := digest(pair.image)) in seen:
             continue
         seen.add(key)
         yield pair

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
+from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 
 PRICE = "data"
@@ -56,18 +56,55 @@ def measure(
     source = (fit_arguments or {}).get("x")
     if isinstance(source, np.ndarray):
         return DrawnAgain((), True)
-    known: set[bytes] = set()
-    repeated = _repeats(pairs_of(batches), known)
+    first = [_Known.of(pair) for pair in pairs_of(batches)]
     with random_state_kept(source):
         np.random.seed((seed or 0) + 1)
         random.seed((seed or 0) + 1)
         pairs = tuple(_second(source, seed or 0))
-    same = _repeats(pairs, known)
+    second = [_Known.of(pair) for pair in pairs]
+    images = {one.image for one in first if one.pictured}
+    repeated = sum(one.pictured for one in first) - len(images)
+    same = _met_before(images, (one.image for one in second if one.pictured))
     if repeated >= _FEWEST or same >= max(_FEWEST, len(pairs) / 2):
         return DrawnAgain(pairs, True)
-    met = _share_met(batches, pairs) if isinstance(source, keras.utils.PyDataset) else None
-    whole = len(pairs) >= _FEWEST and (isinstance(source, keras.utils.PyDataset) or _met(batches, pairs) >= _FEWEST)
-    return DrawnAgain(pairs, False if whole and (not same or _changed(batches, pairs) >= _FEWEST) else None, met)
+    indexed = isinstance(source, keras.utils.PyDataset)  # the others may give other samples the second time
+    with_masks: dict[bytes | None, set[bytes | None]] = {}
+    for one in first:
+        with_masks.setdefault(one.mask, set()).add(one.image)
+    again = [one for one in second if one.drawn and one.mask in with_masks]
+    changed = sum(one.image not in with_masks[one.mask] for one in again)
+    whole = len(pairs) >= _FEWEST and (indexed or len(again) >= _FEWEST)
+    met = _share_met(first, second) if indexed else None
+    return DrawnAgain(pairs, False if whole and (not same or changed >= _FEWEST) else None, met)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A sample by its digests.
+
+    Attributes:
+        image, mask: Their digests; `None` where there is none.
+        pictured: Whether the image holds more than one value.
+        drawn: Whether the mask holds anything but zeros.
+        varied: Whether the mask holds more than one value.
+    """
+
+    image: bytes | None
+    mask: bytes | None
+    pictured: bool
+    drawn: bool
+    varied: bool
+
+    @classmethod
+    def of(cls, pair: Pair) -> _Known:
+        image, mask = pair.image, pair.mask
+        return cls(
+            None if image is None else digest(image),
+            None if mask is None else digest(mask),
+            pictured=image is not None and image.min() != image.max(),
+            drawn=mask is not None and bool(mask.any()),
+            varied=mask is not None and mask.min() != mask.max(),
+        )
 
 
 def _second(source: Any, seed: int) -> Iterator[Pair]:
@@ -90,46 +127,21 @@ def _second(source: Any, seed: int) -> Iterator[Pair]:
         yield from pairs_of(again.batches)
 
 
-def _repeats(pairs: Iterable[Pair], known: set[bytes]) -> int:
-    """Images that are in `known` or come twice, blank ones apart; `known` then holds them all."""
-    count = 0
-    for pair in pairs:
-        if pair.image is None or pair.image.min() == pair.image.max():
-            continue
-        name = name_of(pair.image)
-        count += name in known
-        known.add(name)
-    return count
+def _met_before(known: set[bytes | None], digests: Iterable[bytes | None]) -> int:
+    """How many are in `known` or come a second time."""
+    met = 0
+    seen = set(known)
+    for one in digests:
+        met += one in seen
+        seen.add(one)
+    return met
 
 
-def _met(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:
-    """Samples of the second draw with exactly a mask of the first."""
-    masks = {name_of(pair.mask) for pair in pairs_of(batches) if pair.mask is not None and pair.mask.any()}
-    return sum(pair.mask is not None and name_of(pair.mask) in masks for pair in pairs)
-
-
-def _share_met(batches: Sequence[Batch], pairs: Sequence[Pair]) -> float | None:
-    """Share of the second draw's masks, blank ones apart, that the first draw or an earlier sample holds exactly."""
-    known = {name_of(pair.mask) for pair in pairs_of(batches) if pair.mask is not None}
-    met = []
-    for pair in pairs:
-        if pair.mask is not None and pair.mask.min() != pair.mask.max():
-            met.append(name_of(pair.mask) in known)
-            known.add(name_of(pair.mask))
-    return sum(met) / len(met) if len(met) >= _FEWEST else None
-
-
-def _changed(batches: Sequence[Batch], pairs: Sequence[Pair]) -> int:
-    """Samples of the second draw that have exactly a mask of the first, and another image with it."""
-    seen: dict[bytes, set[bytes]] = {}
-    for pair in pairs_of(batches):
-        if pair.mask is not None and pair.image is not None and pair.mask.any():
-            seen.setdefault(name_of(pair.mask), set()).add(name_of(pair.image))
-    return sum(
-        name_of(pair.image) not in seen[name_of(pair.mask)]
-        for pair in pairs
-        if pair.mask is not None and pair.image is not None and name_of(pair.mask) in seen
-    )
+def _share_met(first: Sequence[_Known], second: Sequence[_Known]) -> float | None:
+    """Share of the second draw's masks, of one value apart, that the first draw or an earlier sample holds exactly."""
+    varied = [one.mask for one in second if one.varied]
+    met = _met_before({one.mask for one in first}, varied)
+    return met / len(varied) if len(varied) >= _FEWEST else None
 
 
 def _host(part: Any) -> Any:
@@ -138,8 +150,3 @@ def _host(part: Any) -> Any:
     from segnosis.doctor.random_state import to_host
 
     return keras.tree.map_structure(to_host, part)
-
-
-def name_of(array: np.ndarray) -> bytes:
-    """A hash of the values, by which an array is known again."""
-    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=12).digest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 
 from segnosis.core.sample import Pair
+from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence._batch_pairs import plane_of
 from segnosis.doctor.evidence._mask_look import as_plane
 from segnosis.doctor.evidence._places import MOST_NAMED, place
@@ -86,9 +86,7 @@ class Scan:
         if bits is None:
             return
         where = place(pair, "image")
-        pixels = np.ascontiguousarray(pair.image)
-        key = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=12).digest()
-        known = self._first.setdefault(key, {})
+        known = self._first.setdefault(digest(pair.image), {})
         for other, first in known.items():
             shared = Shared(first, where, (other, split))
             if other != split:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from segnosis.core.sample import Pair
+from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence._places import Tally, place
 
 PRICE = "data"
@@ -69,17 +69,16 @@ class Scan:
             self._nonfinite.add(where)
         elif self._is_constant(image):
             self._constant.add(where)
-            self._count_burnt(float(image.flat[0]))
+            self._note_highest(float(image.flat[0]), constant=True)
         else:
-            self._count_burnt(float(image.max()), 0)
+            self._note_highest(float(image.max()), constant=False)
         if len(self._hashes) < _MOST_HASHES:
-            self._hashes.add(hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest())
+            self._hashes.add(digest(image))
 
-    def _count_burnt(self, highest: float, constant: int = 1) -> None:
-        if highest > self._highest:
-            self._highest, self._burnt = highest, 0
-        if highest == self._highest:
-            self._burnt += constant
+    def _note_highest(self, value: float, *, constant: bool) -> None:
+        if value > self._highest:
+            self._highest, self._burnt = value, 0
+        self._burnt += constant and value == self._highest
 
     @staticmethod
     def _is_constant(image: np.ndarray) -> bool:

@@ -151,6 +151,14 @@ class PairAgreement:
         """What the typical pair reaches as it is given, in units: 1 where the pairs are right."""
         return (self.own - self.chance) / self.unit if self.unit else 0.0
 
+    @property
+    def commonest_move(self) -> tuple[str, float, float]:
+        """The move that most pairs gain by, their share, and the mean gain over all; `("none", 0, 0)` without."""
+        if not self.moves:
+            return "none", 0.0, 0.0
+        move, share = max(self.moves.items(), key=lambda item: item[1])
+        return move, share, (self.move_gain or {}).get(move, 0.0)
+
 
 @dataclass
 class _Kept:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from segnosis.doctor.case import Batch
+from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence._places import place
-from segnosis.doctor.evidence.drawn_again import name_of
 
 PRICE = "data"
 
@@ -50,7 +50,7 @@ def _of(split: str, batches: Sequence[Batch]) -> RepeatedImages:
         if pair.image is None or pair.mask is None or pair.image.min() == pair.image.max():
             continue
         samples += 1
-        same.setdefault(name_of(pair.image), []).append((pair.mask, place(pair)))
+        same.setdefault(digest(pair.image), []).append((pair.mask, place(pair)))
     contradicted, examples = 0, ("", "")
     for group in same.values():
         for k, (mask, where) in enumerate(group):

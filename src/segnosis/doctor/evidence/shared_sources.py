@@ -51,13 +51,20 @@ def measure(fit_arguments: Mapping[str, Any]) -> SharedSources:
         return SharedSources("shuffle")
     if ours.kind != theirs.kind:
         return SharedSources()
-    pictures = [(name, ours.contents.get(name), held_out) for name, held_out in theirs.contents.items()]
-    told = [(name, train, held_out) for name, train, held_out in pictures if train and held_out and train != held_out]
-    for name, train, held_out in told:
-        if not train & held_out:
-            return SharedSources()
-        return SharedSources("pictures", name, len(train & held_out), len(held_out))
-    return _rows_of_one_array(ours, theirs) or _lists(ours, theirs) or _all_alike(ours, theirs) or SharedSources()
+    for ask in (_pictures, _rows_of_one_array, _lists, _all_alike):
+        if (found := ask(ours, theirs)) is not None:
+            return found
+    return SharedSources()
+
+
+def _pictures(ours: Sources, theirs: Sources) -> SharedSources | None:
+    """Pictures that both hold, where each has some of its own; none in common settles that nothing is shared."""
+    for name, held_out in theirs.contents.items():
+        train = ours.contents.get(name)
+        if train and held_out and train != held_out:
+            common = len(train & held_out)
+            return SharedSources("pictures", name, common, len(held_out)) if common else SharedSources()
+    return None
 
 
 def _rows_of_one_array(ours: Sources, theirs: Sources) -> SharedSources | None:
@@ -91,11 +98,10 @@ def _all_alike(ours: Sources, theirs: Sources) -> SharedSources | None:
     )
     if not is_same or not (named or places[0]):
         return None
-    if not named:
-        name = max(theirs.arrays, key=lambda key: len(theirs.arrays[key]))
-        return SharedSources("array", name, len(theirs.arrays[name]), len(theirs.arrays[name]))
-    name = max(named, key=lambda key: len(named[key]))
-    return SharedSources("list", name, len(named[name]), len(named[name]), named[name][0])
+    rows: Mapping[str, Any] = named or theirs.arrays
+    name = max(rows, key=lambda key: len(rows[key]))
+    example = named[name][0] if named else ""
+    return SharedSources("list" if named else "array", name, len(rows[name]), len(rows[name]), example)
 
 
 def _lists(ours: Sources, theirs: Sources) -> SharedSources | None:
@@ -106,14 +112,14 @@ def _lists(ours: Sources, theirs: Sources) -> SharedSources | None:
     for name, (train, held_out) in both.items():
         if set(train) == set(held_out):
             continue  # the labels, say, or all files, of which each takes its own part in its own way
-        if not _means_samples(name, train, ours, theirs):
+        if not _means_samples(train, ours, theirs):
             continue
         first = next(one for one in held_out if one in common[name])
         return SharedSources("list", name, len(common[name]), len(held_out), str(first))
     return None
 
 
-def _means_samples(name: str, train: tuple[Any, ...], ours: Sources, theirs: Sources) -> bool:
+def _means_samples(train: tuple[Any, ...], ours: Sources, theirs: Sources) -> bool:
     """Whether an equal entry of both lists is the same sample: a file, or an entry of what both read alike."""
     if isinstance(train[0], str) and all(Path(entry).is_file() for entry in train[:3]):
         return True

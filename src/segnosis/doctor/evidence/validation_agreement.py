@@ -30,6 +30,6 @@ def measure(
     if batch_agreement.capable:
         if batch_agreement.as_given >= _RIGHT:
             raise Unavailable("the training masks fit their images")
-        if max((batch_agreement.moves or {}).values(), default=0.0) >= _MOVED:
+        if batch_agreement.commonest_move[1] >= _MOVED:
             raise Unavailable("the training masks tell how they were moved")
     return compared(islice(pairs_of(validation_batches, heads, split="validation"), _MOST))

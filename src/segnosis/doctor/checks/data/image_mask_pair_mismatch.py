@@ -212,7 +212,7 @@ def _in_another_order(compared: int, reordered: Reordered, measured: dict[str, f
 
 def _is_moved(agreement: PairAgreement, most: float) -> bool:
     """Whether one move explains most masks: then they are their images' own."""
-    return max((agreement.moves or {}).values(), default=0.0) >= most
+    return agreement.commonest_move[1] >= most
 
 
 def _as_fits(ring: Exchange) -> list[dict[str, str]]:

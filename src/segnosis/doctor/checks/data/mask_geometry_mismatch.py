@@ -75,7 +75,7 @@ def check(
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
     if agreement is None and pair_files is None:
         return NotApplicable("neither images with masks nor batches were given")
-    move, share, gain = _commonest(agreement)
+    move, share, gain = agreement.commonest_move if agreement is not None else ("none", 0.0, 0.0)
     measured = {
         "other_size": pair_files.other_size_count if pair_files else 0,
         "pairs": pair_files.pairs if pair_files else 0,
@@ -114,7 +114,7 @@ def check(
         return _alike(agreement, "", measured)
     held_out = validation_agreement
     if held_out is not None and held_out.capable and held_out.compared >= fewest_held_out:
-        _, share, gain = _commonest(held_out)
+        _, share, gain = held_out.commonest_move
         if share >= most and gain >= mean_gain:
             return _alike(held_out, "In the validation batches, ", measured)
     if turned is not None or agreement is None or not agreement.capable:
@@ -151,7 +151,7 @@ def check(
 
 def _alike(agreement: PairAgreement, where: str, measured: Mapping[str, Any]) -> Finding:
     """Most masks are moved in one way."""
-    move, share, gain = _commonest(agreement)
+    move, share, gain = agreement.commonest_move
     shift = "shifted" in move
     named = [item for item in agreement.misplaced if item.move == move or (shift and "shifted" in item.move)]
     spoken = named[0].move if shift and named else move
@@ -187,13 +187,6 @@ def _turned_before_an_augmentation(
 
 def _least(item: Misplaced, turn: float, shift: float) -> float:
     return shift if "shifted" in item.move else turn
-
-
-def _commonest(agreement: PairAgreement | None) -> tuple[str, float, float]:
-    if agreement is None or not agreement.moves:
-        return "none", 0.0, 0.0
-    move = max(agreement.moves, key=lambda name: agreement.moves[name])  # type: ignore[index]
-    return move, agreement.moves[move], (agreement.move_gain or {}).get(move, 0.0)
 
 
 def _mend(move: str) -> str:

@@ -14,7 +14,6 @@ Validate on whole, unaugmented images of other patients or scenes: `validation_d
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch, Case, pairs_from_arrays
+from segnosis.doctor.digest import digest
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
@@ -66,11 +66,8 @@ def check(
     return Healthy(measured)
 
 
-def _names(batch: Batch) -> list[str]:
-    return [
-        hashlib.blake2b(np.ascontiguousarray(x).tobytes(), digest_size=16).hexdigest()
-        for x in np.asarray(keras.tree.flatten(batch.x)[0])
-    ]
+def _names(batch: Batch) -> list[bytes]:
+    return [digest(x) for x in np.asarray(keras.tree.flatten(batch.x)[0])]
 
 
 def _case(same: bool) -> Case:

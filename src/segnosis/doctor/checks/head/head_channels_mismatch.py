@@ -3,9 +3,8 @@
 ## What it looks for
 A soft-max over a single channel; a soft-max over height or width; one channel for three classes or more, or fewer
 channels than the class ids of the masks, which run from 0 without a gap; a cross-entropy over classes on a single
-channel; one-hot masks of another depth than the head; a soft-max where
-pixels belong to several classes at once. Masks of `max_gap_classes` values or more are taken for something
-else.
+channel; one-hot masks of another depth than the head; a soft-max where pixels belong to several classes at once. Masks
+of `max_gap_classes` values or more are taken for something else.
 
 ## Why the model does not learn
 A soft-max over one channel is 1 everywhere, whatever the weights. Over the rows of the image it makes pixels compete

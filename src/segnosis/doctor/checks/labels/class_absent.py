@@ -49,28 +49,19 @@ def check(
         return _as_stored(label_census, spec, label_space, excerpt)
     if target_census is None:
         return NotApplicable("no masks were given whose values have a known meaning")
-    if target_census.form == "planes" and target_census.samples >= min(enough, num_samples or enough):
-        return _told(
-            list(target_census.empty_planes),
-            [],
-            target_census.planes,
-            target_census.samples,
-            label_space,
-            excerpt=target_census.planes,
-        )
-    if target_census.form in ("colour", "planes") or (
-        label_space.channels == 1 and target_census.form == "ids" and target_census.distinct > 2
-    ):
+    form, samples = target_census.form, target_census.samples
+    if form == "colour" or (label_space.channels == 1 and form == "ids" and target_census.distinct > 2):
         return NotApplicable("the targets are no class ids")
-    if target_census.census.fractional:
+    if form != "planes" and target_census.census.fractional:
         return NotApplicable("the targets hold values between the classes")
-    if target_census.samples < min(enough, num_samples or enough):
-        return NotApplicable(
-            f"{target_census.samples} samples are too few to call a class absent; it takes all, or {enough}"
-        )
+    if samples < min(enough, num_samples or enough):
+        return NotApplicable(f"{samples} samples are too few to call a class absent; it takes all, or {enough}")
+    if form == "planes":
+        planes = target_census.planes
+        return _told(list(target_census.empty_planes), [], planes, samples, label_space, excerpt=planes)
     present = {int(value) for value in target_census.census.without(label_space.ignore) if 0 <= value < count}
     absent = [class_id for class_id in range(count) if class_id not in present]
-    return _told(absent, [], count, target_census.samples, label_space, excerpt)
+    return _told(absent, [], count, samples, label_space, excerpt)
 
 
 def _as_stored(census: LabelCensus, spec: DatasetSpec, space: LabelSpace, excerpt: int) -> Verdict:

@@ -37,7 +37,7 @@ def check(
 ) -> Verdict:
     if not activations.layers or any(not layer.finite for layer in activations.layers):
         return NotApplicable("the layers' outputs are not finite")
-    dead = [layer for layer in activations.layers if layer.alive.size and layer.dead == 1.0]
+    dead = [layer for layer in activations.layers if layer.is_dead]
     worst = max(
         (layer for layer in activations.layers if layer.alive.size >= min_channels),
         key=lambda layer: layer.dead,

@@ -47,7 +47,7 @@ def check(
         return NotApplicable("fewer than two kernels are trainable, or their gradients are not finite")
     if any(slope.weight == 0 for slope in gradients.slopes if slope.path.endswith(("kernel", "gamma"))):
         return NotApplicable("a branch starts at 0: gradients reach the rest after the first step only")
-    if activations is not None and sum(layer.alive.size and layer.dead == 1.0 for layer in activations.layers) > 1:
+    if activations is not None and sum(layer.is_dead for layer in activations.layers) > 1:
         return NotApplicable("whole layers are 0 everywhere: their gradients are cut off, they do not fade (OPT005)")
     first, last = kernels[0], kernels[-1]
     largest = max(slope.data or 0.0 for slope in kernels)

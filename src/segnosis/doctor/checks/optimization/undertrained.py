@@ -33,12 +33,13 @@ def check(
     min_fall: float = 0.01,
     min_steps: int = 12,
 ) -> Verdict:
-    steps = planned_training.total if planned_training is not None and planned_training.is_said else None
-    if steps is not None and steps < min_steps and planned_training is not None and not planned_training.done:
+    planned = planned_training
+    steps = planned.total if planned is not None and planned.is_said else None
+    if planned is not None and steps is not None and steps < min_steps and not planned.done:
         return Finding(
-            says=f"{steps} steps are planned in all ({planned_training.epochs} epochs of "
-            f"{planned_training.steps_per_epoch}): no network that starts anew learns masks in so few.",
-            measured={"planned_steps": steps, "epochs": planned_training.epochs},
+            says=f"{steps} steps are planned in all ({planned.epochs} epochs of "
+            f"{planned.steps_per_epoch}): no network that starts anew learns masks in so few.",
+            measured={"planned_steps": steps, "epochs": planned.epochs},
             fix="More `epochs`, and no `steps_per_epoch` smaller than the data set; a few hundred steps are the least.",
             level="suspected",
         )
@@ -60,7 +61,7 @@ def check(
         "last_loss": loss[-1],
         "fall_per_epoch_at_the_end": fall,
         "share_of_falling_epochs": falling,
-        "planned_steps": planned_training.total if planned_training else None,
+        "planned_steps": planned.total if planned else None,
     }
     if fall > min_fall and falling > 0.5 and not worse:
         return Finding(

@@ -2,8 +2,8 @@
 
 ## What it looks for
 The ranges of both pipelines: a spread ten times as large or small, or values below zero in one and none in the other.
-And the colours of training images with their channels in reverse order.
-Another mean alone is no fault of preprocessing, but another hospital or season.
+And the colours of training images with their channels in reverse order. Another mean alone is no fault of
+preprocessing, but another hospital or season.
 
 ## Why the model does not learn
 It does, on numbers that validation never shows: the validation loss is bad from the first epoch, and the gap stays.
