@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,12 @@ def command(
 
     A script runs up to its first fit(), unchanged, is examined there and stopped. Options after `--` are the script's.
     """
-    from segnosis.cli.screen import Screen, load_keras
+    from segnosis.cli.screen import Screen, ends_in, load_keras
     from segnosis.core.errors import ArgumentError
+    from segnosis.doctor.backend_choice import chosen_backend
 
+    ends_in(json, "--json", ".json")
+    ends_in(html, "--html", ".html", ".htm")
     if prove:
         budget = "train"
     if budget not in ("static", "probe", "train"):
@@ -47,6 +51,8 @@ def command(
             received={"run": str(target), "budget": budget, "continue": continue_},
             cure="Leave `--budget`, `--prove` and `--continue` to scripts.",
         )
+    if not target.is_dir() and (backend := chosen_backend(target)) is not None:
+        os.environ["KERAS_BACKEND"] = backend
     load_keras()
     screen = Screen()
     examined = _run_folder(target, screen) if target.is_dir() else _script(target, words[1:], budget, continue_, screen)

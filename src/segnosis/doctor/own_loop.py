@@ -1,8 +1,8 @@
 """A program that applies gradients itself: model, data and loss are looked for among its variables.
 
-Such a loop hands nobody its data and its loss. What can be told without guessing is taken: the model whose variables
-get the gradients, data sets or arrays of the shape that it takes, and the one loss there is. What several variables
-could be is left out, and said.
+Such a loop hands nobody its data and its loss. Where it goes through images and targets, its own statements tell both
+(`loop_body`). Else what can be told without guessing is taken: the model whose variables get the gradients, data sets
+or arrays of the shape that it takes, and the one loss there is. What several variables could be is left out, and said.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -17,10 +18,13 @@ import keras
 import numpy as np
 from keras.src.trainers import data_adapters
 
-from segnosis.doctor.batches import Drawn, Limits, draw
+from segnosis.doctor.batches import Drawn, Limits, as_tensors, draw
 from segnosis.doctor.capture import build_case
-from segnosis.doctor.case import Budget, Case, Script
-from segnosis.doctor.random_state import to_host
+from segnosis.doctor.case import Batch, Budget, Case, Script
+from segnosis.doctor.loop_body import LoopBody, LoopSamples, bodies_of, samples_of
+from segnosis.doctor.own_loss import OwnLoss, own_loss
+from segnosis.doctor.random_state import random_state_kept, to_host
+from segnosis.doctor.snapshot import untouched
 
 _HELD_OUT = ("val", "test", "eval", "dev", "holdout")
 _TRUTH_FIRST = ("y_true", "true", "target", "label", "mask", "gt", "truth", "y")
@@ -37,6 +41,7 @@ class OwnLoop:
         data, validation: What `draw` takes, `()` when not found.
         loss: The loss, or `None`.
         names: What was found → the variable's name in the program.
+        bodies: The `for` statements around the step, the innermost first.
     """
 
     model: keras.Model | None
@@ -45,16 +50,36 @@ class OwnLoop:
     validation: tuple[Any, ...] = ()
     loss: Any = None
     names: Mapping[str, str] = field(default_factory=dict)
+    bodies: tuple[LoopBody, ...] = ()
+
+    @cached_property
+    def samples(self) -> LoopSamples | None:
+        """What the loop goes through; call it outside of any traced function."""
+        if self.model is None or keras.backend.backend() == "jax":
+            return None
+        with random_state_kept(*(body.variables for body in self.bodies)), untouched(self.model):
+            return samples_of(self.bodies, self.model, _LIMITS.samples)
+
+    @cached_property
+    def own(self) -> OwnLoss | None:
+        """What the loop differentiates; `None` where it cannot be asked, or is the loss that was found and no more."""
+        if self.samples is None or self.model is None:
+            return None
+        loss = own_loss(self.model, self.samples.batches[0], self.samples)
+        return None if loss is None or _is_alike(self.loss, loss, self.samples.batches[0], self.model) else loss
 
     def case(self, script: Script, budget: Budget, seed: int) -> Case:
         """The case that this loop is."""
         train = draw(*self.data, seed=seed, limits=_LIMITS) if self.data else Drawn((), None)
         held_out = draw(*self.validation, shuffle=False, limits=_LIMITS) if self.validation else None
+        if self.samples is not None:
+            train = Drawn(self.samples.batches, None, train.num_samples)
+            held_out = held_out if self.samples.as_given else None  # what the body does to images is not done to these
         return build_case(
             self.model,
             train,
             held_out,
-            loss=self.loss,
+            loss=self.own or self.loss,
             optimizer=self.optimizer,
             fit_arguments={},
             script=script,
@@ -64,8 +89,13 @@ class OwnLoop:
 
     def said(self, place: str) -> str:
         """What was examined and what was not, for a person."""
-        found = ", ".join(f"{what} `{name}`" for what, name in self.names.items())
-        missing = [what for what in ("data", "loss") if what not in self.names]
+        names = dict(self.names)
+        if self.samples is not None:
+            names["data"] = self.samples.body.text
+        if self.own is not None:
+            names["loss"] = "what it differentiates"
+        found = ", ".join(f"{what} `{name}`" for what, name in names.items())
+        missing = [what for what in ("data", "loss") if what not in names]
         text = f"It trains in a loop of its own at {place}; examined were {found}, as the loop's variables hold them."
         if missing:
             text += (
@@ -102,7 +132,8 @@ def look_around(optimizer: Any, variables: Sequence[Any] | None, frames: Sequenc
     found = _loss(model, held)
     if found:
         names["loss"] = found[0]
-    return OwnLoop(model, optimizer, data[1:], validation[1:], found[1] if found else None, names)
+    loss = found[1] if found else None
+    return OwnLoop(model, optimizer, data[1:], validation[1:], loss, names, bodies_of(frames))
 
 
 def _variables(frames: Sequence[FrameType]) -> dict[str, Any]:
@@ -128,6 +159,7 @@ def _data(model: keras.Model, held: Mapping[str, Any]) -> tuple[tuple[Any, ...],
     chosen: list[tuple[Any, ...]] = []
     for wanted in (False, True):
         of_sets = [found for found in sets if is_held_out(found[0]) is wanted]
+        of_sets = list({id(found[1]): found for found in reversed(of_sets)}.values())  # one may have two names
         of_arrays = [found for found in arrays if is_held_out(found[0]) is wanted]
         chosen.append(of_sets[0] if len(of_sets) == 1 else of_arrays[0] if of_arrays and not of_sets else ())
     return chosen[0], chosen[1]
@@ -187,6 +219,23 @@ def _loss(model: keras.Model, held: Mapping[str, Any]) -> tuple[str, Any] | None
             if isinstance(value, FunctionType) and "loss" in name.lower() and _takes_truth_first(value)
         }
     return next(iter(losses.values())) if len(losses) == 1 else None
+
+
+def _is_alike(known: Any, own: OwnLoss, batch: Batch, model: keras.Model) -> bool:
+    """Whether both say the same of two predictions; then the known one tells more, such as what it ignores."""
+    if known is None:
+        return False
+    with untouched(model):
+        y_pred = model(as_tensors(batch.x, slice(2)), training=False)
+    y = as_tensors(batch.y, slice(2))
+    for guess in (y_pred, 0.5 * y_pred + 0.1):
+        try:
+            values = keras.ops.convert_to_numpy(keras.losses.get(known)(y, guess))
+        except Exception:  # anything that anyone's loss can raise; the loop's own was asked without
+            return False
+        if not np.isclose(values.mean(), to_host(own(y, guess)), rtol=1e-4):
+            return False
+    return True
 
 
 def _takes_truth_first(function: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The loss inside a `train_step` or `compute_loss` of the user's own, as a loss that can be asked like any other."""
+"""The loss inside a `train_step`, `compute_loss` or loop of the user's own, as one that can be asked like any other."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import keras
 import numpy as np
 
 from segnosis.doctor.autodiff import objective_of
+from segnosis.doctor.batches import as_tensors
 from segnosis.doctor.case import Batch
 from segnosis.doctor.listening import listening
+from segnosis.doctor.loop_body import LoopSamples
 from segnosis.doctor.snapshot import steps_itself, untouched
+
+Step = Callable[[Any, Any, Any], Any]
+"""Begins a training step on images, targets and weights (`None` without)."""
 
 
 class OwnLoss(keras.losses.Loss):
-    """What the model's own code makes of a target and a prediction.
+    """What the program's own code makes of a target and a prediction.
 
-    The user's step is begun, the model answers with the prediction that is asked about, and what the step wants
+    The step is begun, the model answers with the prediction that is asked about, and what the step wants
     differentiated is the answer; nothing is differentiated or changed.
 
     Args:
-        model: The user's model.
-        batch: Images to hand to its code, and a target; only the images are ever used again.
-
-    Raises:
-        ValueError: The step calls no layer that gives what `model` gives, or differentiates nothing.
+        name: Where in the program it is.
+        objective: Images, targets, weights and prediction → the loss.
+        x: Images to hand to the program's code, over and over.
     """
 
-    def __init__(self, model: keras.Model, batch: Batch) -> None:
-        super().__init__(name="train_step" if steps_itself(model) else "compute_loss")
-        self._model, self._x = model, batch.x
-        self._speaker = model
-        if steps_itself(model):
-            self._speaker = _speaker(model, batch)
+    def __init__(self, name: str, objective: Callable[[Any, Any, Any, Any], Any], x: Any) -> None:
+        super().__init__(name=name)
+        self._objective, self._x = objective, x
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss; targets keep their type, which the user's code may depend on.
@@ -46,48 +46,70 @@ class OwnLoss(keras.losses.Loss):
         """
         count = y_pred.shape[0]
         x = keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(_resized(leaf, count)), self._x)
-        y = keras.ops.convert_to_tensor(y_true)
-        if not steps_itself(self._model):
-            return self._model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
-        data = (x, y) if sample_weight is None else (x, y, sample_weight)
-
-        def answer(layer: Any, args: Any, call: Callable[[], Any]) -> Any:
-            return y_pred if layer is self._speaker else call()
-
-        with listening(answer, outermost=True):
-            return objective_of(lambda: self._model.train_step(data))
+        return self._objective(x, keras.ops.convert_to_tensor(y_true), sample_weight, y_pred)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """As `__call__`, for Keras' wrappers."""
         return self(y_true, y_pred)
 
 
-def own_loss(model: keras.Model, batch: Batch) -> OwnLoss | None:
-    """The loss in the model's own code; `None` where it trains by what was compiled, or cannot be asked.
+def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = None) -> OwnLoss | None:
+    """The loss in the program's own code; `None` where it trains by what was compiled, or cannot be asked.
 
     JAX traces a step as a function of the state, and models of several outputs judge each in their own way: neither
     can be asked about one prediction.
+
+    Args:
+        model: The user's model.
+        batch: As the model is given it.
+        samples: Of a loop that the program trains in; without, the model's own methods are asked.
     """
-    overrides = steps_itself(model) or type(model).compute_loss is not keras.Model.compute_loss
-    if not overrides or keras.backend.backend() == "jax" or keras.tree.is_nested(batch.y):
+    own_compute = type(model).compute_loss is not keras.Model.compute_loss
+    if samples is None and not steps_itself(model) and not own_compute:
+        return None
+    if keras.backend.backend() == "jax" or keras.tree.is_nested(batch.y):
         return None
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            loss = OwnLoss(model, batch)
-            y_pred = model(keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:2]), batch.x))
+            if samples is not None:
+                loss = OwnLoss("training_loop", _answered_by(model, samples.step), samples.first.x)
+            elif steps_itself(model):
+                loss = OwnLoss("train_step", _answered_by(_speaker(model, batch), _train_step(model)), batch.x)
+            else:
+                loss = OwnLoss("compute_loss", _compute_loss(model), batch.x)
+            y_pred = model(as_tensors(batch.x, slice(2)))
             keras.ops.convert_to_numpy(loss(batch.y[:2], y_pred))
         except Exception:  # anything that anyone's step can raise; evidence/own_step.py says so where fit() would
             return None
     return loss
 
 
+def _train_step(model: keras.Model) -> Step:
+    return lambda x, y, weight: model.train_step((x, y) if weight is None else (x, y, weight))
+
+
+def _compute_loss(model: keras.Model) -> Callable[[Any, Any, Any, Any], Any]:
+    return lambda x, y, weight, y_pred: model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)
+
+
+def _answered_by(speaker: Any, step: Step) -> Callable[[Any, Any, Any, Any], Any]:
+    """The objective of `step` as a function of what `speaker`, a layer that it calls, answers."""
+
+    def objective(x: Any, y: Any, weight: Any, y_pred: Any) -> Any:
+        with listening(lambda layer, args, call: y_pred if layer is speaker else call(), outermost=True):
+            return objective_of(lambda: step(x, y, weight))
+
+    return objective
+
+
 def _speaker(model: keras.Model, batch: Batch) -> Any:
-    """The layer that the step asks for the prediction: the last it calls that answers in the shape of the model."""
-    x, y, weight = (
-        None if part is None else keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(leaf[:2]), part)
-        for part in (batch.x, batch.y, batch.sample_weight)
-    )
+    """The layer that the step asks for the prediction: the last it calls that answers in the shape of the model.
+
+    Raises:
+        ValueError: There is none, or the step differentiates nothing.
+    """
+    x, y, weight = (as_tensors(part, slice(2)) for part in (batch.x, batch.y, batch.sample_weight))
     wanted = tuple(model(x, training=False).shape)
     found: list[Any] = []
 
@@ -98,7 +120,7 @@ def _speaker(model: keras.Model, batch: Batch) -> Any:
         return output
 
     with listening(note, outermost=True):
-        objective_of(lambda: model.train_step((x, y) if weight is None else (x, y, weight)))
+        objective_of(lambda: _train_step(model)(x, y, weight))
     if not found:
         raise ValueError(f"The step calls nothing that gives {wanted}.")
     return found[-1]

@@ -14,8 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from segnosis.core.errors import DataError
+import keras
+
+from segnosis.core.errors import ArgumentError, DataError
 from segnosis.doctor.as_main import as_main, own_traceback, shown
+from segnosis.doctor.backend_choice import chosen_backend
 from segnosis.doctor.case import Budget, Case, Script
 from segnosis.doctor.counterfactual import settle
 from segnosis.doctor.diagnosis import Diagnosis
@@ -76,6 +79,7 @@ def diagnose_script(
 
     Raises:
         DataError: There is no such file.
+        ArgumentError: The script chooses another backend than the one that Keras runs on already.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,6 +88,13 @@ def diagnose_script(
             file=path,
             received={"problem": "no such file"},
             cure="Name the script that calls `model.fit`.",
+        )
+    chosen = chosen_backend(path)
+    if chosen not in (None, keras.backend.backend()):
+        raise ArgumentError(
+            "A script is examined on the backend that it chooses, which is settled once Keras is imported.",
+            received={"KERAS_BACKEND in the script": chosen, "Keras runs on": keras.backend.backend()},
+            cure=f"Set `KERAS_BACKEND={chosen}` before Keras is imported here.",
         )
     run = _Run(
         path=path,
@@ -228,9 +239,6 @@ class _Run:
             diagnosis = examine(case, thresholds=self.thresholds, progress=self.progress)
             if case.budget == "train":
                 diagnosis = settle(case, diagnosis, progress=self.progress)
-        error = case.extra.get("fit_error") or case.extra.get("build_error") or case.extra.get("pipeline_error")
-        if error is not None and diagnosis.healthy:
-            self.messages.append(f"fit() will stop with {type(error).__name__}: {error}")
         self.record(diagnosis)
 
     def record(self, diagnosis: Diagnosis) -> None:
@@ -275,7 +283,8 @@ class _Run:
             raise self.tool_error
         if not self.diagnoses:
             return ScriptOutcome((), 2, self.why_nothing(), self.crash)
-        failed = bool(self.crash and self.continue_) or bool(self.messages)
+        stops = any("stops" in diagnosis.subject for diagnosis in self.diagnoses)
+        failed = bool(self.crash and self.continue_) or bool(self.messages) or stops
         sick = any(not diagnosis.healthy for diagnosis in self.diagnoses)
         crash = self.crash if self.continue_ else ""
         said = "\n".join([*self.notes, *self.messages])

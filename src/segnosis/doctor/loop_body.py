@@ -1,0 +1,203 @@
+"""The body of a program's own training loop, run again on samples of our choice as far as its first gradient.
+
+What a loop trains on and what it calls its loss is written nowhere but in its statements. So these are run once more,
+in a copy of the variables they had, with one batch in place of the data they go through.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import linecache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+
+from segnosis.doctor.autodiff import objective_of
+from segnosis.doctor.case import Batch
+from segnosis.doctor.listening import listening
+from segnosis.doctor.random_state import to_host
+
+_ITEMS = "items of the loop"  # no program has a variable of this name
+
+
+@dataclass(frozen=True)
+class LoopBody:
+    """A `for` statement around a training step.
+
+    Attributes:
+        text: What it goes through, as the program writes it.
+        statement: The `for`.
+        variables: Copy of those it had, by name.
+    """
+
+    text: str
+    statement: ast.For
+    variables: dict[str, Any]
+
+    def items(self) -> Iterator[Any]:
+        """What it goes through, from the beginning; nothing where that would take samples from the program."""
+        expression = _compiled(ast.Expression(self.statement.iter), "eval")
+        through = eval(expression, dict(self.variables))  # noqa: S307  # the program's own line, which it has just run
+        its_own = isinstance(self.statement.iter, ast.Name | ast.Attribute) and iter(through) is through
+        yield from () if its_own else through
+
+    def run(self, item: Any) -> None:
+        """Go through the body once, `item` being what the loop goes through."""
+        once = ast.For(self.statement.target, ast.Name(_ITEMS, ast.Load()), self.statement.body, [])
+        with _silence():
+            exec(_compiled(ast.Module([once], []), "exec"), {**self.variables, _ITEMS: [item]})
+
+    def given(self, item: Any, model: keras.Model) -> Any:
+        """What `model` is called on when the body runs on `item`.
+
+        Raises:
+            ValueError: The body does not call it before it asks for a gradient.
+        """
+        heard: list[Any] = []
+
+        def note(layer: Any, args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+            heard.extend(args[:1] if layer is model else ())
+            return call()
+
+        with listening(note, outermost=True):
+            objective_of(lambda: self.run(item))
+        if not heard:
+            raise ValueError("The loop does not call the model.")
+        return keras.tree.map_structure(to_host, heard[0])
+
+
+@dataclass(frozen=True)
+class LoopSamples:
+    """What the loop goes through, read as batches.
+
+    Attributes:
+        body: The loop.
+        item: Its first item.
+        batches: What the model is given, with the targets of the item; weights are the body's own affair.
+    """
+
+    body: LoopBody
+    item: Any
+    batches: tuple[Batch, ...]
+
+    @property
+    def first(self) -> Batch:
+        """The first batch as the loop goes through it, before anything is done to it."""
+        leaves, (image, mask) = self._leaves()
+        return Batch(to_host(leaves[image]), to_host(leaves[mask]))
+
+    @property
+    def as_given(self) -> bool:
+        """Whether the model is given what the loop goes through, as it is."""
+        given = self.batches[0].x
+        return not keras.tree.is_nested(given) and np.array_equal(given, self.first.x)
+
+    def step(self, x: Any, y: Any, weight: Any = None) -> None:
+        """The loop's step on these images and targets; `weight` must be `None`, a loop has its own."""
+        leaves, (image, mask) = self._leaves()
+        batch = leaves[image].shape[0]
+        new = []
+        for k, leaf in enumerate(leaves):
+            if k in (image, mask):
+                value = x if k == image else y
+                new.append(to_host(value) if isinstance(leaf, np.ndarray) and hasattr(value, "numpy") else value)
+            elif getattr(leaf, "shape", None) and leaf.shape[0] == batch and x.shape[0] is not None:
+                new.append(np.resize(to_host(leaf), (x.shape[0], *leaf.shape[1:])))
+            else:
+                new.append(leaf)
+        self.body.run(keras.tree.pack_sequence_as(self.item, new))
+
+    def _leaves(self) -> tuple[list[Any], tuple[int, int]]:
+        found = _image_and_mask(self.item)
+        assert found is not None
+        return keras.tree.flatten(self.item), found
+
+
+def bodies_of(frames: Sequence[FrameType]) -> tuple[LoopBody, ...]:
+    """The `for` statements that the program is inside of, the innermost first."""
+    found = []
+    for frame in frames:
+        lines = linecache.getlines(frame.f_code.co_filename)
+        try:
+            tree = ast.parse("".join(lines))
+        except SyntaxError:  # a notebook's magic, a generated file
+            continue
+        inside = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.For) and node.lineno <= frame.f_lineno <= (node.end_lineno or node.lineno)
+        ]
+        for node in sorted(inside, key=lambda node: -node.lineno):
+            if _of_this_frame(tree, node, frame) and not any(map(_leaves_function, node.body)):
+                found.append(LoopBody(ast.unparse(node.iter), node, {**frame.f_globals, **frame.f_locals}))
+    return tuple(found)
+
+
+def samples_of(bodies: Sequence[LoopBody], model: keras.Model, most: int) -> LoopSamples | None:
+    """The first of the loops that goes through images and targets and calls `model` on them; `None` without.
+
+    Args:
+        bodies: The innermost first.
+        model: What the program trains.
+        most: Samples that are enough.
+    """
+    for body in bodies:
+        try:
+            with _silence():
+                items, batches = _read(body, model, most)
+        except Exception:  # whatever anyone's statements raise out of their place; then the loop is not asked
+            continue
+        if batches:
+            return LoopSamples(body, items[0], tuple(batches))
+    return None
+
+
+def _read(body: LoopBody, model: keras.Model, most: int) -> tuple[list[Any], list[Batch]]:
+    items: list[Any] = []
+    batches: list[Batch] = []
+    for item in body.items():
+        found = _image_and_mask(item)
+        if found is None or sum(len(batch.y) for batch in batches) >= most:
+            break
+        items.append(item)
+        batches.append(Batch(body.given(item, model), to_host(keras.tree.flatten(item)[found[1]])))
+    return items, batches
+
+
+def _image_and_mask(item: Any) -> tuple[int, int] | None:
+    """Positions among the leaves: the first two arrays of three axes or more."""
+    wide = [k for k, leaf in enumerate(keras.tree.flatten(item)) if len(getattr(leaf, "shape", ())) >= 3]
+    return (wide[0], wide[1]) if len(wide) >= 2 else None
+
+
+def _of_this_frame(tree: ast.Module, node: ast.For, frame: FrameType) -> bool:
+    """Whether the innermost function around `node` is the frame's."""
+    functions = [
+        other
+        for other in ast.walk(tree)
+        if isinstance(other, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        and other.lineno <= node.lineno <= (other.end_lineno or other.lineno)
+    ]
+    inner = max(functions, key=lambda function: function.lineno, default=None)
+    return getattr(inner, "name", "<module>") == frame.f_code.co_name
+
+
+def _leaves_function(statement: ast.stmt) -> bool:
+    """Whether it holds what means nothing outside of a function."""
+    return any(isinstance(part, ast.Return | ast.Yield | ast.YieldFrom | ast.Await) for part in ast.walk(statement))
+
+
+def _compiled(node: Any, mode: str) -> Any:
+    return compile(ast.fix_missing_locations(node), "<the program's loop>", mode)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
