@@ -10,7 +10,8 @@ silent. A turn that an augmentation mirrors afterwards, image and mask together,
 transposition along either diagonal say, where at most `most_as_given` of the masks fit as they are. Where the training
 batches leave it open, the pairs of the validation batches are asked, which are hardly ever augmented: there one move
 must explain most of at least `fewest_held_out` pairs. Behind an augmentation that moves every sample, one shifted mask
-is nothing: a crop may leave too little of its outline.
+is nothing: a crop may leave too little of its outline. And images or masks whose numbers stand in the wrong places:
+read as channels, height, width, or as width, height, neighbours differ far less than as given.
 
 ## Why the model does not learn
 The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like,
@@ -18,7 +19,8 @@ and is punished for it; where a constant shift is small it learns the shift.
 
 ## What to do
 Export the mask in the orientation and at the size of its image; apply EXIF orientation to both or to neither;
-exchange axes once: `mask = mask.T`. Resize masks with nearest interpolation only.
+exchange axes once: `mask = mask.T`. Resize masks with nearest interpolation only. Axes are moved by `transpose`;
+`reshape` leaves the numbers in their order and puts them into other places.
 """
 
 from __future__ import annotations
@@ -26,8 +28,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from scipy import ndimage as nd
+
 from segnosis.doctor import pair_patients
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Batch, Case
+from segnosis.doctor.evidence.axis_orders import AxisOrder, AxisOrders
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
@@ -68,11 +74,19 @@ def check(
     min_standing_out: float = STANDING_OUT,
     certain_standing_out: float = CERTAIN,
     fewest_held_out: int = 12,
+    max_roughness: float = 0.8,
+    min_smoother: float = 0.9,
+    fewest_arrays: int = 8,
     sample_moves: SampleMoves | None = None,
     validation_agreement: PairAgreement | None = None,
     drawn_again: DrawnAgain | None = None,
+    axis_orders: AxisOrders | None = None,
 ) -> Verdict:
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
+    for part in ("image", "mask"):
+        order = getattr(axis_orders, f"{part}s", AxisOrder())
+        if order.samples >= fewest_arrays and order.roughness <= max_roughness and order.smoother >= min_smoother:
+            return _scrambled(part, order)
     if agreement is None and pair_files is None:
         return NotApplicable("neither images with masks nor batches were given")
     move, share, gain = agreement.commonest_move if agreement is not None else ("none", 0.0, 0.0)
@@ -149,6 +163,18 @@ def check(
     return Healthy(measured)
 
 
+def _scrambled(part: str, order: AxisOrder) -> Finding:
+    """Numbers in the wrong places; a mask may still lie on its image, where both were treated so."""
+    axes = order.order.split(", ")
+    moved = f"{part} = {part}.transpose(1, 2, 0)" if len(axes) == 3 else f"{part}.reshape(height, width)"
+    return Finding(
+        says=f"The numbers of the {part}s stand in the wrong places: read as ({order.order}), neighbours differ "
+        f"{order.roughness:.2f} times as much as now, in {order.smoother:.0%} of {order.samples} samples.",
+        measured={"samples": order.samples, "roughness": order.roughness, "smoother": order.smoother},
+        fix=f"Where `reshape` gives the {part}s another order of axes: `{moved}`",
+    )
+
+
 def _alike(agreement: PairAgreement, where: str, measured: Mapping[str, Any]) -> Finding:
     """Most masks are moved in one way."""
     move, share, gain = agreement.commonest_move
@@ -201,6 +227,13 @@ def _mend(move: str) -> str:
 def sick() -> Case:
     images, masks = pair_patients.scenes(16)
     return Case(pairs=pair_patients.pairs(images, [mask.T for mask in masks]), spec=pair_patients.SPEC)
+
+
+def sick_by_reshape() -> Case:
+    images, masks = pair_patients.scenes(16)
+    images = np.stack([nd.gaussian_filter(image, 1) for image in images])
+    planes = images[:, None] * np.array([1.0, 0.8, 0.6], np.float32)[:, None, None]  # channels first
+    return Case(batches=[Batch(planes.reshape(*images.shape, 3) / 255, masks)])
 
 
 def healthy() -> Case:

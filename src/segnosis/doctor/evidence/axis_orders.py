@@ -1,0 +1,83 @@
+"""Numbers that were put into axes in the wrong order, as by `reshape` where the axes had to be moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence._batch_pairs import pairs_of
+
+PRICE = "data"
+
+_MOST = 32
+
+
+@dataclass(frozen=True)
+class AxisOrder:
+    """Of images or of masks.
+
+    Attributes:
+        samples: Arrays compared; those of one value say nothing.
+        order: The order of axes in which their numbers are smoothest, other than the one they are in.
+        roughness: How rough they are in that order, relative to how they are given: the median over the samples.
+        smoother: Share of the samples that are smoother in it.
+    """
+
+    samples: int = 0
+    order: str = ""
+    roughness: float = 1.0
+    smoother: float = 0.0
+
+
+@dataclass(frozen=True)
+class AxisOrders:
+    """Both.
+
+    Attributes:
+        images, masks: What is known of each.
+    """
+
+    images: AxisOrder
+    masks: AxisOrder
+
+
+def measure(batches: Sequence[Batch]) -> AxisOrders:
+    """Read the numbers of up to 32 samples in every order of axes that a `reshape` confuses with theirs."""
+    pairs = list(islice(pairs_of(batches), _MOST))
+    return AxisOrders(
+        _compare([pair.image for pair in pairs if pair.image is not None]),
+        _compare([pair.mask for pair in pairs if pair.mask is not None]),
+    )
+
+
+def _compare(arrays: Sequence[np.ndarray]) -> AxisOrder:
+    found: dict[str, list[float]] = {}
+    for array in arrays:
+        values = np.asarray(array, "float32").reshape(*array.shape[:2], -1)
+        given = _roughness(values)
+        for name, other in _other_orders(values).items() if given else ():
+            found.setdefault(name, []).append(_roughness(other) / given)
+    if not found:
+        return AxisOrder()
+    order = min(found, key=lambda name: float(np.median(found[name])))
+    ratios = np.array(found[order])
+    return AxisOrder(len(ratios), order, round(float(np.median(ratios)), 4), round(float(np.mean(ratios < 1)), 4))
+
+
+def _other_orders(values: np.ndarray) -> dict[str, np.ndarray]:
+    height, width, channels = values.shape
+    orders = {}
+    if channels > 1:
+        orders["channels, height, width"] = np.moveaxis(values.reshape(channels, height, width), 0, -1)
+    if height != width:
+        orders["width, height"] = values.reshape(width, height, channels)
+    return orders
+
+
+def _roughness(values: np.ndarray) -> float:
+    """Mean difference of neighbours, down and across."""
+    return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())
