@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import segnosis as sg
+from segnosis.core import discovery
 from segnosis.core.errors import ArgumentError, DataError
 from segnosis.data.readers.base import example_image, example_mask
 
@@ -333,9 +334,31 @@ def test_images_without_masks_open_for_prediction(tmp_path: Path) -> None:
     assert [data.pair(i).mask for i in range(3)] == [None] * 3
     assert np.array_equal(data[2].image, example_image(2))
     assert len(sg.data.open_images(tmp_path / "in/photo 1.png")) == 1
+    assert len(sg.data.open_images(tmp_path / "in", without=tmp_path / "in/out")) == 3
+    write(tmp_path / "in/out/photo 1.png", example_image(1))
+    assert len(sg.data.open_images(tmp_path / "in")) == 4
+    assert sg.data.open_images(tmp_path / "in", without=tmp_path / "in/out").ids == [f"photo {i}" for i in range(3)]
+    with pytest.raises(DataError, match="no such file"):
+        sg.data.open_images(tmp_path / "in/photo 9.png")
     (tmp_path / "in/photo 3.txt").write_text("x")
     with pytest.raises(DataError, match="pictures, NIfTI or HDF5"):
         sg.data.open_images(tmp_path / "in/photo 3.txt")
+
+
+@pytest.mark.parametrize("reader", ["image_folders", "nifti"])
+def test_images_to_predict_are_those_of_a_data_set_and_those_without_a_mask(reader: str, tmp_path: Path) -> None:
+    module = discovery.load("segnosis.data.readers", reader)
+    module.example(tmp_path)
+    suffix = {"image_folders": ".png", "nifti": ".nii.gz"}[reader]
+    image = next(path for path in sorted(tmp_path.rglob("*")) if path.name.endswith(suffix))
+    image.with_name(f"zz new{suffix}").write_bytes(image.read_bytes())
+    labelled, everything = sg.data.open(tmp_path), sg.data.open_images(tmp_path)
+    *known, new = everything.source.index.entries
+    assert tuple(known) == labelled.source.index.entries
+    assert (new.id, new.mask) == ("zz new", None)
+    copied = next(i for i, entry in enumerate(known) if (labelled.root / entry.image_file).name == image.name)
+    first, again = (everything.source.offsets[i] for i in (copied, len(known)))
+    assert np.array_equal(everything[int(first)].image, everything[int(again)].image)
 
 
 VOLUMES: dict[str, tuple[list[str], list[str], int, int]] = {

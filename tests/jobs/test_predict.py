@@ -14,8 +14,10 @@ from PIL import Image
 
 import segnosis as sg
 from segnosis.core.errors import ArgumentError, DataError, RunError
+from segnosis.core.run_folder import RunFolder, write_json
 from segnosis.jobs import predict_one as one
 from segnosis.jobs.spread import spread
+from segnosis.training.plan import Plan
 
 pytestmark = pytest.mark.one_backend
 
@@ -86,6 +88,67 @@ def test_a_volume_keeps_its_grid_and_is_measured_in_millimetres(
         assert float(line["size"]) == pytest.approx(count * voxel, rel=1e-4, abs=0.01)
 
 
+def _above(level: float, folder: RunFolder) -> Path:
+    """A run whose network calls bright what is above `level`, pixel by pixel: its masks are known beforehand."""
+    import keras
+
+    pixels = keras.Input((None, None, 1))
+    head = keras.layers.Conv2D(2, 1)
+    model = keras.Model(pixels, head(pixels))
+    head.set_weights([np.array([0.0, 1.0]).reshape(1, 1, 1, 2), np.array([0.0, -level])])
+    Plan(data="", size=(64, 64)).save(folder.plan)
+    model.save(folder.model)
+    spec = {"reader": "", "saw": "", "class_names": ["dark", "bright"], "channels": 1, "dtype": "float32"}
+    write_json(folder.fingerprint, {"spec": spec})
+    write_json(folder.scores, {"per_class": {"dark": {}, "bright": {}}})
+    return folder.root
+
+
+def _lies_on(written: Path, source: Path, level: float) -> None:
+    """The mask has the source's grid, in every word a viewer goes by, and is bright at the very voxels that are."""
+    import nibabel as nib
+
+    image, mask = nib.load(source), nib.load(written)
+    assert mask.shape == image.shape
+    assert mask.get_data_dtype() == np.uint8
+    assert np.array_equal(mask.affine, image.affine)
+    assert nib.aff2axcodes(mask.affine) == nib.aff2axcodes(image.affine)
+    assert mask.header.get_zooms() == image.header.get_zooms()
+    assert mask.header.get_xyzt_units() == image.header.get_xyzt_units()
+    for code in ("qform_code", "sform_code"):
+        assert mask.header[code] == image.header[code]
+    assert mask.header["cal_max"] == 0, "the brightness an image is shown with is none for class ids"
+    values, found = np.asarray(image.dataobj), np.asarray(mask.dataobj)
+    clear = np.abs(values - level) > 1e-3 * np.ptp(values)
+    assert clear.mean() > 0.5 and 0 < found.mean() < 1
+    assert np.array_equal(found[clear], (values > level)[clear])
+
+
+def test_a_mask_lies_on_its_volume_however_that_is_turned(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    run = _above(0.0, RunFolder(tmp_path / "run"))
+    turn = nib.eulerangles.euler2mat(0.3, -0.2, 0.5)
+    for name, spacing in {"slices last": (1.2, 1.3, 9.0), "slices first": (8.0, 1.1, -0.9)}.items():
+        grid = nib.affines.from_matvec(turn @ np.diag(spacing), (-90.0, 12.5, 3.0))
+        volume = nib.Nifti1Image(np.random.default_rng(0).normal(size=(7, 30, 20)).astype(np.float32), grid)
+        volume.header.set_xyzt_units("mm")
+        volume.header["cal_max"] = 900
+        file = tmp_path / f"{name}.nii.gz"
+        nib.save(volume, file)
+        (written,) = sg.predict(run, file, tmp_path / "out")
+        _lies_on(written, file, 0.0)
+
+
+def test_masks_lie_on_real_volumes(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "cardiac_nifti"
+    run = _above(100.0, RunFolder(tmp_path / "run"))
+    written = sg.predict(run, source, tmp_path / "out")
+    assert len(written) == 4
+    for path in written:
+        _lies_on(path, next(source.rglob(path.name)), 100.0)
+
+
 @pytest.mark.parametrize("tile", [None, (64, 48)])
 def test_a_large_tiff_is_predicted_by_windows_as_if_whole(
     tile: tuple[int, int] | None, untrained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +199,36 @@ def test_one_bad_image_costs_no_other(untrained: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of 3 images failed.*picture1\.png"):
         sg.predict(untrained, images, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["picture0.png", "picture2.png"]
+
+
+def test_images_without_a_mask_are_predicted_beside_those_with_one(untrained: Any, tmp_path: Path) -> None:
+    _pictures(tmp_path / "in" / "images")
+    (tmp_path / "in" / "masks").mkdir()
+    Image.fromarray(np.zeros((45, 60), np.uint8)).save(tmp_path / "in" / "masks" / "picture1.png")
+    written = sg.predict(untrained, tmp_path / "in", tmp_path / "out")
+    assert [path.name for path in written] == [f"picture{n}.png" for n in range(3)]
+
+
+@pytest.mark.parametrize("name", ["masks", "größe und \N{BRAIN}"])
+def test_the_output_may_lie_among_the_images(name: str, untrained: Any, tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "in")
+    out = images / name
+    written = sg.predict(untrained, images, out, overlay=True)
+    written[0].unlink()
+    assert sg.predict(untrained, images, out, overlay=True) == written, "what it wrote is no image"
+    assert {line["image"] for line in _lines(out)} == {f"picture{n}" for n in range(3)}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_that_no_prediction_made_are_neither_kept_nor_replaced(
+    overwrite: bool, untrained: Any, tmp_path: Path
+) -> None:
+    images = _pictures(tmp_path / "in")
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    for source in (images, images / "picture0.png"):
+        with pytest.raises(RunError, match=r"a folder of their own.*picture0\.png"):
+            sg.predict(untrained, source, images, overwrite=overwrite)
+    assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
 def test_what_cannot_work_is_told_before_anything_is_written(untrained: Any, tmp_path: Path) -> None:

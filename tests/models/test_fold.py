@@ -88,6 +88,9 @@ def test_precision_is_that_of_the_middle_alone() -> None:
     assert kinds["preprocess"] == kinds["head"] == "float32"
     assert kinds["encoder1_conv1"] == kinds["decoder1_conv2"] == "bfloat16"
     assert half.output.dtype == "float32"
+    folded = sg.models.fold(model, precision="bfloat16", upsampling=True)
+    sums = [layer for layer in folded.layers if isinstance(layer, keras.layers.Add)]
+    assert sums and {layer.compute_dtype for layer in sums} == {"bfloat16"}, "else every sum is made, and held, twice"
     back = sg.models.cast(half, "float32")
     x = _image(model)
     np.testing.assert_allclose(back.predict_on_batch(x), model.predict_on_batch(x), atol=1e-6)

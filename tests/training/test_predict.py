@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segnosis.training.predict import Predictor
+from segnosis.training.plan import Plan
+from segnosis.training.predict import Ensemble, Predictor
 
 
 class Identity:
@@ -36,6 +37,32 @@ def test_tiles_make_the_whole_image(size: tuple[int, int], mirror: bool) -> None
     assert found.shape == (*size, 2)
     np.testing.assert_allclose(found[..., 1:], _expected(image), atol=1e-5)
     assert len(set(model.shapes)) == 1, "one shape: the backend compiles once"
+
+
+@pytest.mark.parametrize("classes", [2, 4, 9])
+def test_probabilities_are_the_softmax_of_the_logits(classes: int) -> None:
+    import keras
+
+    image = np.random.default_rng(0).normal(size=(40, 50, 1)).astype(np.float32)
+    pixels = keras.Input((None, None, 1))
+    head = keras.layers.Conv2D(classes, 1)
+    model = keras.Model(pixels, head(pixels))
+    steep = np.linspace(-300.0, 300.0, classes)  # far beyond what `exp` can hold
+    head.set_weights([steep.reshape(1, 1, 1, -1), np.zeros(classes)])
+    found = Predictor.planned(Plan(data="", size=(32, 32)), model).probabilities(image)
+    logits = image.astype(np.float64) * steep
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    np.testing.assert_allclose(found, odds / odds.sum(axis=-1, keepdims=True), atol=1e-4)
+
+
+def test_means_over_scales_and_models_are_means() -> None:
+    image = np.random.default_rng(0).normal(size=(32, 48, 1)).astype(np.float32)
+    model: Any = Identity()
+    one, half = (Predictor(model, window=(32, 32), scales=(scale,)) for scale in (1.0, 0.5))
+    both = Predictor(model, window=(32, 32), scales=(1.0, 0.5))
+    expected = (one.probabilities(image) + half.probabilities(image)) / 2
+    np.testing.assert_allclose(both.probabilities(image), expected, atol=1e-6)
+    np.testing.assert_allclose(Ensemble([one, half]).probabilities(image), expected, atol=1e-6)
 
 
 def test_a_tile_and_its_mirror_images_are_one_batch() -> None:

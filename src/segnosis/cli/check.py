@@ -16,10 +16,12 @@ def command(
 ) -> None:
     """Look for faults in images and masks. Leaves with 0 when healthy, 1 when something is proven."""
     from segnosis.cli.main import FINDINGS, HEALTHY
-    from segnosis.cli.screen import Screen
+    from segnosis.cli.screen import Screen, ends_in
     from segnosis.jobs.check import check
     from segnosis.report.diagnosis_text import render
 
+    ends_in(json, "--json", ".json")
+    ends_in(html, "--html", ".html", ".htm")
     screen = Screen()
     diagnosis = check(data, listener=screen)
     screen.close()

@@ -14,7 +14,7 @@ def command(
     epochs: int = typer.Option(15, "--epochs", help="Epochs to train, 20 steps each."),
 ) -> None:
     """Train on hearts that it makes itself. Scores, diagnoses and reports: about two minutes on two cores."""
-    from segnosis.cli.screen import Screen, load_keras
+    from segnosis.cli.screen import Screen, load_keras, then
     from segnosis.jobs.demo import demo
     from segnosis.report.diagnosis_text import render
     from segnosis.report.scores_text import table
@@ -26,3 +26,5 @@ def command(
     print(table(run.scores))
     print(render(run.diagnosis))
     print(f"report: {run.report}")
+    print(then(run.out, run.plan.data))
+    print("        segnosis train path/to/your/data --minutes 6")

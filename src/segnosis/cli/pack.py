@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import typer
 
@@ -24,4 +25,4 @@ def command(
         pack(data, out, shard_megabytes=shard_megabytes, skip_unreadable=skip_unreadable, listener=screen)
     finally:
         screen.close()
-    print(f"{out}: packed; train with `segnosis train {out}`")
+    print(f"{out}: packed; train with `segnosis train {quote(str(out))}`")

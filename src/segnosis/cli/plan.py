@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import typer
 
@@ -42,4 +43,4 @@ def command(
         print(made.to_yaml(), end="")
     else:
         made.save(output)
-        print(f"{output}: edit it, then `segnosis train --plan {output}`")
+        print(f"{output}: edit it, then `segnosis train --plan {quote(str(output))}`")

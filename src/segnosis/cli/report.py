@@ -18,7 +18,9 @@ def command(
     live: bool = typer.Option(False, "--live", help="Serve a page that follows RUN while it trains, until Ctrl-C."),
     port: int = typer.Option(0, "--port", min=0, max=65535, help="Port of --live.", show_default="any free one"),
     host: str = typer.Option("127.0.0.1", "--host", help="Address of --live; others than this machine's own see it."),
-    out: Path = typer.Option(Path("comparison.html"), "--out", "-o", help="Page of a comparison."),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Page to write, if not RUN's report.html, or comparison.html of several."
+    ),
 ) -> None:
     """Write RUN's report.html again; follow a run with --live; compare two or more runs on one page."""
     from segnosis.core.errors import ArgumentError
@@ -37,11 +39,11 @@ def command(
 
         compared = compare_runs(runs)
         print(comparison_report.text(compared))
-        print(comparison_report.write(compared, out))
+        print(comparison_report.write(compared, out or Path("comparison.html")))
     elif fold_folders(runs[0]):
-        print(folds_report.write(RunFolder(runs[0])))
+        print(folds_report.write(RunFolder(runs[0]), out))
     else:
-        print(run_report.write(opened(runs[0]).folder))
+        print(run_report.write(opened(runs[0]).folder, out))
 
 
 def follow(run: Path, *, host: str, port: int) -> None:

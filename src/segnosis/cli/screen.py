@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from segnosis.core.errors import ArgumentError
 from segnosis.training.listener import Listener
 
 if TYPE_CHECKING:
@@ -98,6 +101,30 @@ def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def then(run: Path, images: str | Path = "IMAGES") -> str:
+    """What a person types next, with a run that is finished.
+
+    Example:
+        >>> print(then(Path("runs/first")))
+        next:   segnosis predict runs/first IMAGES -o masks
+    """
+    return f"next:   segnosis predict {quote(str(run))} {quote(str(images))} -o masks"
+
+
+def ends_in(file: Path | None, option: str, *suffixes: str) -> None:
+    """Refuse a file of another kind before the work is done that is to be written into it.
+
+    Raises:
+        ArgumentError: The name of `file` ends in none of `suffixes`, or is that of a folder.
+    """
+    if file is not None and (file.suffix not in suffixes or file.is_dir()):
+        raise ArgumentError(
+            f"`{option}` names a file that ends in {suffixes[0]}.",
+            received={option: str(file)},
+            cure=f"Pass `{option} why{suffixes[0]}`.",
+        )
 
 
 def load_keras() -> None:

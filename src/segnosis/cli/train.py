@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Train on DATA, score on held-out samples, diagnose, and write a report."""
     from segnosis.cli import BEGAN
-    from segnosis.cli.screen import Screen, load_keras
+    from segnosis.cli.screen import Screen, load_keras, then
     from segnosis.core.errors import ArgumentError
     from segnosis.jobs.folds import cross_validate
     from segnosis.jobs.run import fold_folders
@@ -61,6 +61,7 @@ def command(
         screen.close()
         print(folds_table(made.scores))
         print(f"report: {made.report}")
+        print(then(made.out))
         return
     run = train(source, started=BEGAN, **asked)
     screen.close()
@@ -71,3 +72,4 @@ def command(
         print(depth_table(run.scores["depths"]))
     print(render(run.diagnosis))
     print(f"report: {run.report}")
+    print(then(run.out))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -54,28 +55,44 @@ def open(
     return Dataset(Source(folder.root, module, index, tuple(class_names) if class_names else None, ignore_class))
 
 
-def open_images(path: str | Path) -> Dataset:
-    """Open images without masks, to predict them: a folder or one file, of pictures, NIfTI or HDF5.
+def open_images(path: str | Path, *, without: str | Path | None = None) -> Dataset:
+    """Open images to predict them, with and without masks: a data set, or a folder or file of pictures, NIfTI or HDF5.
 
     Args:
         path: Folder or file.
+        without: Folder inside `path` that is left out: what was predicted before.
+
+    Raises:
+        DataError: Nothing is there, or nothing that could be predicted.
     """
     where = Path(path).expanduser()
+    if not where.exists():
+        raise DataError(
+            "Images to predict are a folder or a file.",
+            file=where,
+            received={"problem": "no such file or folder"},
+            cure="Check the spelling of the path.",
+        )
     single = where.name if where.is_file() else None
-    folder = Folder.look(where.parent if single else where)
+    if single:  # what lies beside it may be a whole home folder
+        folder = Folder(where.parent.resolve(), {"": [single]})
+    else:
+        folder = Folder.look(where, without=None if without is None else Path(without))
+        try:
+            module = _recognise(folder)
+            return _all_images(folder, module)
+        except DataError:  # no masks there is the usual case; what is wrong with the images is told below
+            pass
     for name, suffixes in (
         ("nifti", (".nii", ".nii.gz")),
         ("hdf5", (".h5", ".hdf5", ".hdf")),
         ("image_folders", SUFFIXES),
     ):
-        files = [single] if single else list(folder.paths(suffixes))
-        files = [file for file in files if file.lower().endswith(suffixes)]
+        files = list(folder.paths(suffixes))
         if not files:
             continue
         module = _load(name)
-        planes = getattr(module, "image_planes", lambda root, file: 0)
-        rows = [Entry(f, None, path_id(f).rsplit("/", 1)[-1], path_id(f), None, planes(folder.root, f)) for f in files]
-        index = Index(ordered(rows), f"{len(files)} images without masks")
+        index = Index(ordered(_without_masks(folder, module, files)), f"{len(files)} images without masks")
         return Dataset(Source(folder.root, module, index))
     raise DataError(
         "Images to predict are pictures, NIfTI or HDF5 files.",
@@ -83,6 +100,19 @@ def open_images(path: str | Path) -> Dataset:
         received={"files": folder.count()},
         cure="Name a folder that holds some, or one such file.",
     )
+
+
+def _all_images(folder: Folder, module: Reader) -> Dataset:
+    """The images of a recognised layout, also those without a mask."""
+    index = module.index(folder)
+    rows = [*index.entries, *_without_masks(folder, module, index.alone)]
+    index = replace(index, entries=ordered(rows, grouped=True) if index.alone else index.entries)
+    return Dataset(Source(folder.root, module, index))
+
+
+def _without_masks(folder: Folder, module: Reader, files: Iterable[str]) -> list[Entry]:
+    planes = getattr(module, "image_planes", lambda root, file: 0)
+    return [Entry(f, None, path_id(f).rsplit("/", 1)[-1], path_id(f), None, planes(folder.root, f)) for f in files]
 
 
 def _recognise(folder: Folder) -> Reader:

@@ -100,6 +100,7 @@ def predict_rows(
     batches = _batches(places, batch_size)
     depth = max(batch[-1][0] - batch[0][0] for batch in batches) + window[0]
     total: np.ndarray | None = None
+    weights = columns = product = np.empty(0, np.float32)
     top = 0
     for number, batch in enumerate(batches):
         tiles = np.stack([_window(read, place, size, window) for place in batch])
@@ -111,15 +112,20 @@ def predict_rows(
                 cure="Give a window that the model does not change in size, such as a multiple of 32.",
             )
         if total is None:
-            total = np.zeros((depth, whole[1], predicted.shape[3]), np.float32)
+            classes = predicted.shape[3]
+            total = np.zeros((depth, whole[1], classes), np.float32)
+            # A value for every class: numpy is slow to repeat one over so short an axis.
+            weights, columns = weight[..., None].repeat(classes, axis=2), share[1][:width].repeat(classes)
+            product = np.empty_like(weights)
         for (row, column), values in zip(batch, predicted, strict=True):
-            total[row - top : row - top + window[0], column : column + window[1]] += weight[..., None] * values
+            np.multiply(values, weights, out=product)
+            total[row - top : row - top + window[0], column : column + window[1]] += product
         final = batches[number + 1][0][0] if number + 1 < len(batches) else whole[0]
         for first in range(top, min(final, height), _ROWS):
             last = min(first + _ROWS, final, height)
-            rows = total[first - top : last - top, :width] / share[0][first:last, None, None]
-            rows /= share[1][:width, None]
-            yield first, rows
+            rows = total[first - top : last - top, :width].reshape(last - first, -1) / share[0][first:last, None]
+            rows /= columns
+            yield first, rows.reshape(last - first, width, -1)
         if final > top:
             left = depth - (final - top)
             for row in range(max(left, 0)):  # row by row: the buffer moves up without a second one beside it

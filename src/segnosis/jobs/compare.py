@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def _samples(run: Run) -> dict[str, Mapping[str, Any]]:
         raise RunError(
             "A comparison needs the counts of pixels of each held-out image.",
             received={"run": str(run.out), "images with counts": sum("counts" in row for row in rows.values())},
-            cure=f"Score it again with `segnosis evaluate {run.out} --update`.",
+            cure=f"Score it again with `segnosis evaluate {quote(str(run.out))} --update`.",
         )
     return rows
 
@@ -108,5 +109,5 @@ def _same(first: Run, rows: Mapping[str, Any], other: Run, others: Mapping[str, 
             raise RunError(
                 "Runs are compared on the same masks.",
                 received={"runs": both, "mask that changed in between": name},
-                cure=f"Score both again: `segnosis evaluate {first.out} --update`, and the same of the other.",
+                cure=f"Score both again: `segnosis evaluate {quote(str(first.out))} --update`, and the other.",
             )

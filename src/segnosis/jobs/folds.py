@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from statistics import fmean, stdev
 from typing import Any
 
@@ -119,7 +120,7 @@ def cross_validate(
             raise StoppedError(
                 f"Cross-validation was stopped; {done} of {job['folds']} folds are finished and kept.",
                 received={"out": str(root)},
-                cure=f"Go on with `segnosis train --resume --out {root}`, or remove the folder.",
+                cure=f"Go on with `segnosis train --resume --out {quote(str(root))}`, or remove the folder.",
                 exit_code=getattr(error, "exit_code", interruption.exit_code),
             ) from error
     made = Folds(root)
@@ -141,7 +142,7 @@ def _begun(source: str | Path | Plan, out: str | Path | None, job: dict[str, Any
         raise RunError(
             "A cross-validation is never overwritten.",
             received={"out": str(root)},
-            cure=f"Choose another folder, or go on with it: `segnosis train --resume --out {root}`.",
+            cure=f"Choose another folder, or go on with it: `segnosis train --resume --out {quote(str(root))}`.",
         )
     if not isinstance(source, Plan):
         from segnosis import data
@@ -162,14 +163,14 @@ def _unfinished(out: str | Path | None, folds: int | None) -> tuple[Path, dict[s
         raise RunError(
             "There is no cross-validation to continue in this folder.",
             received={"out": str(out)},
-            cure=f"Start one with `segnosis train DATA --folds 5 --out {out}`.",
+            cure=f"Start one with `segnosis train DATA --folds 5 --out {quote(str(out))}`.",
         )
     job = read_json(root / FOLDS)
     if folds not in (None, job["folds"]):
         raise RunError(
             f"The cross-validation in this folder has {job['folds']} folds.",
             received={"out": str(out), "folds": folds},
-            cure=f"Go on with it by `segnosis train --resume --out {out}`, or start another in another folder.",
+            cure=f"Go on with it by `segnosis train --resume --out {quote(str(out))}`, or choose another folder.",
         )
     return root, job
 

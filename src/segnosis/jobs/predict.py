@@ -19,6 +19,7 @@ from segnosis.jobs.run import Run, members
 from segnosis.jobs.spread import spread
 from segnosis.training.listener import Listener
 
+AREAS = "areas.csv"
 COLUMNS = ("image", "class", "pixels", "share", "size", "unit")
 
 
@@ -85,13 +86,14 @@ def predict(
     _same_classes(runs)
     if postprocess:
         settings = replace(settings, postprocessing=_postprocessing(runs, settings, listener))
-    tasks = [Task(part, output, settings) for part in _files(_images(images))]
+    tasks = [Task(part, output, settings) for part in _files(data.open_images(images, without=output))]
     targets = [target_of(task) for task in tasks]
     _distinct(targets)
+    _ours(output, targets)
     todo = [task for task, target in zip(tasks, targets, strict=True) if overwrite or not target.exists()]
     kept = len(tasks) - len(todo)
     failed: list[Exception] = []
-    with _Areas(output / "areas.csv", skip={task.id for task in todo}) as areas:
+    with _Areas(output / AREAS, skip={task.id for task in todo}) as areas:
         for number, answer in enumerate(start(todo), start=1):
             listener.step("predicting", kept + number, len(tasks))
             if isinstance(answer, SegnosisError):
@@ -162,16 +164,6 @@ def _validation(run: Run) -> Dataset:
     return dataset.subset(place for place, name in enumerate(dataset.ids) if name in wanted)
 
 
-def _images(source: str | Path) -> Dataset:
-    """The images of a labelled data set, or of a folder of images alone."""
-    if Path(source).is_dir():
-        try:
-            return data.open(source)
-        except DataError:  # no masks there is the usual case; what is wrong with the images, the next line tells
-            pass
-    return data.open_images(source)
-
-
 def _files(dataset: Dataset) -> Iterable[Dataset]:
     """A data set of its own for each file, small enough to be sent to another process."""
     source = dataset.source
@@ -190,6 +182,17 @@ def _distinct(targets: Sequence[Path]) -> None:
                 cure="Predict the folders that hold images of one name one after the other, each into its own folder.",
             )
         seen.add(target)
+
+
+def _ours(output: Path, targets: Sequence[Path]) -> None:
+    """What is kept, or made anew, are masks that were predicted: never an image, or a mask that somebody drew."""
+    there = [] if (output / AREAS).exists() else [target for target in targets if target.exists()]
+    if there:
+        raise RunError(
+            f"Masks are written into a folder of their own; one that holds predictions has an {AREAS}.",
+            received={"folder": str(output), "files that no prediction made": len(there), "first": there[0].name},
+            cure="Choose another folder with `-o`.",
+        )
 
 
 class _Areas:

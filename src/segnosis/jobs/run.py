@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from segnosis.core.errors import RunError
@@ -105,6 +106,6 @@ def opened(out: str | Path) -> Run:
         raise RunError(
             "This run was stopped before it was scored.",
             received={"run": str(out), "epochs done": sum(1 for _ in run.folder.epochs())},
-            cure=f"Finish it with `segnosis train --resume --out {out}`.",
+            cure=f"Finish it with `segnosis train --resume --out {quote(str(out))}`.",
         )
     return run

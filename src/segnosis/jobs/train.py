@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def train(
             if done := sum(1 for _ in folder.epochs()):
                 heard.say(
                     f"{done} finished epochs are kept; when that is mended, go on with "
-                    f"`segnosis train --resume --out {folder.root}`."
+                    f"`segnosis train --resume --out {quote(str(folder.root))}`."
                 )
             raise
         except KeyboardInterrupt as error:
@@ -117,7 +118,7 @@ def train(
             raise StoppedError(
                 f"Training was stopped; {done} finished epochs are kept, and the steps since.",
                 received={"run": str(folder.root)},
-                cure=f"Go on with `segnosis train --resume --out {folder.root}`, or remove the folder.",
+                cure=f"Go on with `segnosis train --resume --out {quote(str(folder.root))}`, or remove the folder.",
                 exit_code=interruption.exit_code,
             ) from error
 
@@ -238,7 +239,7 @@ def fresh(root: Path) -> RunFolder:
         raise RunError(
             "A run is never overwritten.",
             received={"out": str(root)},
-            cure=f"Choose another folder, or go on with it: `segnosis train --resume --out {root}`.",
+            cure=f"Choose another folder, or go on with it: `segnosis train --resume --out {quote(str(root))}`.",
         )
     return folder
 
@@ -251,7 +252,7 @@ def _unfinished(out: str | Path | None) -> tuple[RunFolder, Plan]:
         raise RunError(
             "There is no run to continue in this folder.",
             received={"out": str(out)},
-            cure=f"Start one with `segnosis train DATA --out {out}`.",
+            cure=f"Start one with `segnosis train DATA --out {quote(str(out))}`.",
         )
     if folder.scores.exists():
         raise RunError(

@@ -140,7 +140,8 @@ class _Copy:
             same = type(layer).from_config({**config, "use_bias": bool(bias)})
             sums.append(same(x))
             same.set_weights([np.concatenate([kernel[:, :, part.channels] for part in full], axis=2), *bias])
-        x = sums[0] if len(sums) == 1 else layers.Add(name=f"{layer.name}_add")(sums)
+        # In the precision of its summands, TensorFlow adds within the convolution, before it rounds.
+        x = sums[0] if len(sums) == 1 else layers.Add(dtype=config["dtype"], name=f"{layer.name}_add")(sums)
         if layer.activation is not keras.activations.linear:
             x = layers.Activation(layer.activation, dtype=config["dtype"], name=f"{layer.name}_activation")(x)
         return x

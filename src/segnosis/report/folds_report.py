@@ -17,8 +17,8 @@ _WORST = 30
 """Samples listed, the worst first."""
 
 
-def write(folder: RunFolder) -> Path:
-    """Write `report.html` of the cross-validation in `folder`; nothing is computed anew."""
+def write(folder: RunFolder, out: Path | None = None) -> Path:
+    """Write `report.html` of the cross-validation in `folder`, or `out`; nothing is computed anew."""
     scores, plan = read_json(folder.scores), Plan.load(folder.plan)
     html = page.render(
         "folds.html",
@@ -33,7 +33,7 @@ def write(folder: RunFolder) -> Path:
         worst=sorted(scores["samples"], key=worst_first)[:_WORST],
         run=shlex.quote(str(folder.root)),
     )
-    return write_text(folder.report, html)
+    return write_text(out or folder.report, html)
 
 
 _COLUMNS = {

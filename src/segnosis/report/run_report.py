@@ -24,9 +24,9 @@ class Section(NamedTuple):
     html: Markup
 
 
-def write(folder: RunFolder) -> Path:
-    """Write `report.html` from what the folder holds; nothing is computed anew."""
-    return write_text(folder.report, render(StoredRun(folder)))
+def write(folder: RunFolder, out: Path | None = None) -> Path:
+    """Write `report.html`, or `out`, from what the folder holds; nothing is computed anew."""
+    return write_text(out or folder.report, render(StoredRun(folder)))
 
 
 def render(run: StoredRun) -> str:

@@ -60,6 +60,7 @@ class Index:
         ignore_value: Stored value that the layout defines to be no class.
         group_by: What a group is, or `None` when samples are independent.
         files: Sidecar files (class lists), relative to the root.
+        alone: Images without a mask: no samples, but they can be predicted.
     """
 
     entries: tuple[Entry, ...]
@@ -69,6 +70,7 @@ class Index:
     ignore_value: int | None = None
     group_by: str | None = None
     files: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
 
 class Truth(NamedTuple):
@@ -115,8 +117,8 @@ class Folder:
     """Work of `recognise` kept for `index`."""
 
     @classmethod
-    def look(cls, root: Path) -> Folder:
-        """List `root`. Raises `DataError` when it is missing, no folder, unreadable or empty."""
+    def look(cls, root: Path, *, without: Path | None = None) -> Folder:
+        """List `root`, but for the folder `without`. Raises `DataError` when it is missing, unreadable or empty."""
         if not root.exists():
             raise DataError(
                 "A data set is a folder of images and masks.",
@@ -135,6 +137,9 @@ class Folder:
         files: dict[str, list[str]] = {}
         links: list[str] = []
         _walk(root, "", files, links, 0)
+        if without is not None and (left_out := without.resolve()).is_relative_to(root):
+            inside = left_out.relative_to(root).as_posix()
+            files = {name: kept for name, kept in files.items() if not f"{name}/".startswith(f"{inside}/")}
         if not files:
             cure = "Put images and masks into it, or name another folder."
             if links:

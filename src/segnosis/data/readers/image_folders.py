@@ -69,7 +69,13 @@ def index(folder: Folder) -> Index:
         split = next((s for part in image.split("/")[:-1] if (s := split_of_folder(part))), None)
         rows.append(Entry(image, mask, id, groups[i] if groups else id, split))
     sidecars = tuple(path for path in folder.paths((".txt", ".csv", ".json")) if path.count("/") <= 1)
-    return Index(ordered(rows, grouped=group_by is not None), saw, group_by=group_by, files=sidecars)
+    return Index(
+        ordered(rows, grouped=group_by is not None),
+        saw,
+        group_by=group_by,
+        files=sidecars,
+        alone=tuple(found.images_alone),
+    )
 
 
 def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:

@@ -35,12 +35,12 @@ def recognise(folder: Folder) -> str | None:
         return None
     image, mask = _last(_first(pairs[0][0])), _last(pairs[0][1])
     saw = f"{len(pairs)} NIfTI volumes paired with their masks by name, `{image}` with `{mask}`"
-    return saw + (f"; {alone} volumes without mask are left out" if alone else "")
+    return saw + (f"; {len(alone)} volumes without mask are left out" if alone else "")
 
 
 def index(folder: Folder) -> Index:
     """One entry per volume; its planes become samples."""
-    pairs, _ = _pairs(folder)
+    pairs, alone = _pairs(folder)
     rows = []
     for image, mask, name, split in pairs:
         rows.append(Entry(image, mask, name, volume_group(name.rsplit("/", 1)[-1]), split, _planes(folder.root / mask)))
@@ -54,6 +54,8 @@ def index(folder: Folder) -> Index:
         ignore_value=ignore,
         group_by="patient",
         files=tuple(path for path in folder.paths((".txt", ".csv", ".json"))),
+        # Of several files an image, one alone is a channel, and no image.
+        alone=tuple(alone) if all(isinstance(row.image, str) for row in rows) else (),
     )
 
 
@@ -149,6 +151,7 @@ def _save(path: Path, volume: np.ndarray, like: Path) -> Path:
     header = source.header.copy()
     header.set_data_dtype(volume.dtype)
     header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0  # the brightness that the image is shown with
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(volume), source.affine, header), path)
     return path
@@ -175,8 +178,8 @@ def example(root: Path) -> tuple[Truth, ...]:
     return tuple(truths)
 
 
-def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, str | None]], int]:
-    """((image file or files), mask file, id, split) of each volume with a mask, and how many have none."""
+def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, str | None]], list[str]]:
+    """((image file or files), mask file, id, split) of each volume with a mask, and those that have none."""
     if "nifti" in folder.memo:
         return folder.memo["nifti"]  # type: ignore[return-value]
     masks: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -217,7 +220,7 @@ def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, 
         name = key or where.split("|")[0].rsplit("/", 1)[-1]
         used.update(images)
         found.append((images[0] if len(images) == 1 else tuple(sorted(images)), mask, name, split))
-    alone = sum(path not in used for paths in pictures.values() for path in paths)
+    alone = [path for paths in pictures.values() for path in paths if path not in used]
     folder.memo["nifti"] = (found, alone)
     return found, alone
 
