@@ -54,9 +54,11 @@ def cloud38(root: Path) -> None:
     for number in range(84):
         name = f"patch_{number + 1}_{number // 12 + 1}_by_{number % 12 + 1}_LC08_L1TP_0290{30 + number // 12}.PNG"
         ground = (_scene(random, 64, 4) * 0.55) * np.array([0.7, 0.85, 0.6, 1.1])
+        sand = nd.gaussian_filter(random.normal(size=(64, 64)), 4) * 8 > 0.3  # as bright as cloud, but not in blue
+        ground[sand] = np.array([0.3, 0.45, 0.62, 0.68]) * random.uniform(0.85, 1.1)
         thick = nd.gaussian_filter(random.normal(size=(64, 64)), 6) * 12 + random.uniform(-0.9, 0.4)
         cloud = thick > 0.1
-        veil = np.clip(0.55 + 0.3 * thick, 0, 1)[..., None] * cloud[..., None]
+        veil = np.clip(0.45 + 0.3 * thick, 0, 1)[..., None] * cloud[..., None]
         bands = ground * (1 - veil) + veil * random.uniform(0.55, 0.75) + random.normal(0, 0.006, ground.shape)
         if number % 12 == 11:  # half outside of the scene
             bands[:, 30:], cloud[:, 30:] = 0, False
