@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,21 @@ def test_probabilities_are_the_softmax_of_the_logits(classes: int) -> None:
     logits = image.astype(np.float64) * steep
     odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
     np.testing.assert_allclose(found, odds / odds.sum(axis=-1, keepdims=True), atol=1e-4)
+
+
+def test_a_model_from_a_file_may_hold_operations_of_any_name(tmp_path: Path) -> None:
+    import keras
+
+    keras.backend.clear_session()  # as in a new process, where names are counted from the start
+    pixels = keras.Input((None, None, 1))
+    odds = keras.ops.exp(keras.ops.subtract(keras.ops.transpose(pixels, (0, 1, 2, 3)), 0.5))
+    shares = keras.ops.divide(odds, keras.ops.sum(odds, axis=-1, keepdims=True) + keras.ops.max(odds))
+    logits = keras.layers.Conv2D(2, 1)(shares)
+    keras.Model(pixels, logits).save(tmp_path / "model.keras")
+    keras.backend.clear_session()
+    model = keras.models.load_model(tmp_path / "model.keras")
+    found = Predictor.planned(Plan(data="", size=(32, 32)), model).probabilities(np.zeros((32, 32, 1), np.float32))
+    np.testing.assert_allclose(found.sum(axis=-1), 1.0, atol=1e-6)
 
 
 def test_means_over_scales_and_models_are_means() -> None:

@@ -207,7 +207,9 @@ def _lean(model: Any, precision: str | None) -> keras.Model | None:
 
         on_cpu = machine.on_cpu()
     softmax = _softmax_by_planes if on_cpu and folded.output.shape[-1] <= _FEW else keras.ops.softmax
-    lean = keras.Model(folded.input, softmax(keras.ops.cast(folded.output, "float32")), name=model.name)
+    # One layer with a name of its own: operations are named as those that the model may hold already.
+    probabilities = keras.layers.Lambda(softmax, dtype="float32", name="probabilities")(folded.output)
+    lean = keras.Model(folded.input, probabilities, name=model.name)
     # Left to itself Keras compiles with XLA on TensorFlow, which on a processor makes convolutions 1.3–5 times slower.
     if keras.backend.backend() == "tensorflow":
         lean.jit_compile = not on_cpu
