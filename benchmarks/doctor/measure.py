@@ -130,10 +130,14 @@ class Worker:
         job: A module's function of one string, run in the process.
         seconds: The longest that one job may take.
         jobs: After so many a fresh process takes over, for memory's sake.
+        backend: Of Keras in the process.
     """
 
-    def __init__(self, job: Callable[[str], Any], seconds: float = 900, jobs: int = 25) -> None:
+    def __init__(
+        self, job: Callable[[str], Any], seconds: float = 900, jobs: int = 25, backend: str | None = None
+    ) -> None:
         self.job, self.seconds, self.jobs = job, seconds, jobs
+        self.backend = backend or keras.backend.backend()
         self.process: Any = None
 
     def ask(self, question: str) -> Any:
@@ -147,7 +151,11 @@ class Worker:
             context = multiprocessing.get_context("spawn")
             self.pipe, other = context.Pipe()
             self.process, self.done = context.Process(target=_serve, args=(self.job, other), daemon=True), 0
+            before = os.environ.get("KERAS_BACKEND")
+            os.environ["KERAS_BACKEND"] = self.backend
             self.process.start()
+            os.environ.pop("KERAS_BACKEND")
+            os.environ |= {} if before is None else {"KERAS_BACKEND": before}
             other.close()
         self.pipe.send(question)
         try:
@@ -179,14 +187,16 @@ def table(programs: Sequence[Program], log: Path | None = None, minutes: float =
     """Examine programs in turn for so many minutes; results that `log` holds already are read from it."""
     end = time.monotonic() + 60 * minutes
     known = {(result.backend, result.program): result for result in read(log)}
-    worker = Worker(examined)
+    workers: dict[str, Worker] = {}
     try:
         for program in programs:
-            result = known.get((keras.backend.backend(), program.name))
+            backend = program.backend or keras.backend.backend()
+            result = known.get((backend, program.name))
             if result is None and time.monotonic() > end:
                 return
             if result is None:
                 start = time.perf_counter()
+                worker = workers.setdefault(backend, Worker(examined, backend=backend))
                 try:
                     result = worker.ask(program.name)
                 except (TimeoutError, EOFError) as error:
@@ -197,7 +207,8 @@ def table(programs: Sequence[Program], log: Path | None = None, minutes: float =
                         file.write(json.dumps(asdict(result)) + os.linesep)
             yield result
     finally:
-        worker.end()
+        for worker in workers.values():
+            worker.end()
 
 
 def read(log: Path | None) -> list[Result]:

@@ -160,6 +160,7 @@ class Program:
         seed: Of pictures, weights and, from 2 on, of small choices.
         after: Whether the answer is asked for after the training, from its history.
         held_out: Whether a piece of it was never shown to the doctor while its checks were mended.
+        backend: The one of Keras that it chooses itself.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Program:
     seed: int = 0
     after: bool = False
     held_out: bool = False
+    backend: str | None = None
 
     @property
     def codes(self) -> tuple[str, ...]:

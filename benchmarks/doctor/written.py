@@ -16,6 +16,8 @@ from pathlib import Path
 
 from benchmarks.doctor.folders import write_all
 
+from segnosis.doctor.backend_choice import chosen_backend
+
 PEOPLE = Path(__file__).with_name("people")
 
 
@@ -44,6 +46,11 @@ class Written:
     @property
     def codes(self) -> tuple[str, ...]:
         return tuple(group[0] for group in self.groups)
+
+    @property
+    def backend(self) -> str | None:
+        """The backend that the script chooses itself."""
+        return chosen_backend(PEOPLE / f"{self.author}.py")
 
     @property
     def kind(self) -> str:

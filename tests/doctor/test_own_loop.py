@@ -118,3 +118,34 @@ def test_samples_of_a_generator_that_has_begun_are_left_to_the_program(examined:
     outcome = diagnose_script("train.py")
     assert "what it differentiates" not in outcome.message
     assert len(list(sys.modules["__main__"].__dict__.get("feed", range(3)))) == 3
+
+
+NESTED = """
+    steps = len(x) // 4
+    def batches(count):
+        for k in range(count):
+            yield x[4 * k:4 * k + 4], y[4 * k:4 * k + 4]
+    for epoch in range(7):
+        {inner}
+            {body}
+"""
+
+
+@pytest.mark.parametrize("body", ["step(x[4 * k:4 * k + 4], y[4 * k:4 * k + 4])", "model.train_on_batch(x[:4], y[:4])"])
+@pytest.mark.parametrize(
+    ("inner", "plan"),
+    [
+        ("for k in range(steps):", {"epochs": 7, "steps_per_epoch": 5}),
+        ("for k, _ in enumerate(list(range(0, 20, 4))):", {"epochs": 7, "steps_per_epoch": 5}),
+        ("for k, (a, b) in enumerate(batches(3)):", {}),
+        ("while (k := int(optimizer.iterations)) < 5:", {}),
+        ("optimizer.learning_rate = 0.1 / (1 + epoch)\n        for k in range(steps):", {}),
+    ],
+)
+def test_nested_loops_tell_how_long_they_train(
+    examined: list[Case], inner: str, plan: dict[str, int], body: str
+) -> None:
+    ready = "model.compile(optimizer, keras.losses.BinaryCrossentropy())\n"
+    Path("train.py").write_text(HEAD + ready + textwrap.dedent(NESTED.format(inner=inner, body=body)))
+    diagnose_script("train.py")
+    assert examined[0].fit_arguments == plan

@@ -486,3 +486,50 @@ def test_a_script_that_chooses_another_backend_than_the_one_that_runs(room: Room
     script = room.write("", head='import os\nos.environ["KERAS_BACKEND"] = "openvino"\nimport keras\n')
     with pytest.raises(ArgumentError, match="openvino"):
         diagnose_script(script)
+
+
+PRETRAINED = """
+    def denoise(images):
+        coder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")])
+        {how}
+        return coder
+    def main():
+        coder = denoise(x)
+        model = keras.Sequential([keras.Input((8, 8, 1)), coder, keras.layers.Conv2D(2, 1)])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        {then}
+    main()
+"""
+BY_FIT = 'coder.compile("sgd", "mse"); coder.fit(images, images, epochs=1, verbose=0)'
+BY_STEP = (
+    "keras.optimizers.SGD(0.1).apply([keras.ops.zeros(v.shape) for v in coder.trainable_variables], "
+    "coder.trainable_variables)"
+)
+
+
+@pytest.mark.parametrize("how", [BY_FIT, BY_STEP])
+def test_what_prepares_for_a_later_fit_is_let_run(room: Room, how: str) -> None:
+    room.run(PRETRAINED.format(how=how, then="model.fit(x, y, epochs=3)"))
+    (case,) = room.cases
+    assert case.fit_arguments["epochs"] == 3 and case.loss.from_logits
+    assert case.script.fit_line == room.line("model.fit(")
+
+
+@pytest.mark.parametrize("how", [BY_FIT, BY_STEP])
+@pytest.mark.parametrize("then", ["pass", "KMeans().fit(x)", "if False: model.fit(x, y)"])
+def test_without_a_later_fit_the_only_training_is_examined(room: Room, how: str, then: str) -> None:
+    outcome = room.run(PRETRAINED.format(how=how, then=then))
+    assert len(room.cases) == 1 and outcome.exit_code == 0 and room.cases[0].model.output_shape == (None, 8, 8, 1)
+
+
+def test_the_branch_that_was_not_taken_is_no_later_fit(room: Room) -> None:
+    step = BY_STEP.replace("coder", "model")
+    room.run(f"""
+        model = compiled()
+        if len(x) > 3:
+            {step}
+            Path("went on").touch()
+        else:
+            model.fit(x, y, epochs=3)
+    """)
+    assert len(room.cases) == 1 and not Path("went on").exists()

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from keras.src import tree
 
 from segnosis.doctor.batches import Drawn, Limits, as_tensors, draw, sample_count
 from segnosis.doctor.capture import build_case
 from segnosis.doctor.case import Batch, Budget, Case, Script
+from segnosis.doctor.evidence._batch_pairs import targets_of
 from segnosis.doctor.interception import TrainingCall
 from segnosis.doctor.legacy_images import legacy_fields
+from segnosis.doctor.loop_body import LoopBody, planned_by
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import steps_itself, untouched
 
 _VALIDATION = Limits(samples=128, megabytes=200.0, seconds=5.0)
 _LOOP = Limits(samples=64, megabytes=200.0)
 _MOST_BATCHES = 16
+_MOST_VALUES = 150
 
 
 def case_of_fit(call: TrainingCall, script: Script, budget: Budget, seed: int) -> tuple[Case, dict[str, Any]]:
@@ -73,11 +77,19 @@ def case_of_fit(call: TrainingCall, script: Script, budget: Budget, seed: int) -
     return case, replaced
 
 
+def has_masks(case: Case) -> bool:
+    """Whether a target is an image of few values: not a label for the whole image, nor a picture to be restored."""
+    for batch in case.batches or ():
+        target = targets_of(batch)
+        return target is not None and len(np.unique(target[:8])) <= _MOST_VALUES
+    return True  # what cannot be drawn is examined: it may be what is wrong
+
+
 class BatchLoop:
     """The first batches that a loop of `train_on_batch` passes, and the model as it was before the first."""
 
-    def __init__(self, first: TrainingCall) -> None:
-        self.first = first
+    def __init__(self, first: TrainingCall, bodies: Sequence[LoopBody] = ()) -> None:
+        self.first, self.bodies = first, bodies
         self.batches: list[Batch] = []
         self.is_open = True
         self._start: list[tuple[Any, Any]] | None = None
@@ -115,7 +127,7 @@ class BatchLoop:
             self.first.model,
             drawn,
             class_weight=self.first.arguments.get("class_weight"),
-            fit_arguments={},
+            fit_arguments=planned_by(self.bodies),
             script=script,
             budget=budget,
             seed=seed,

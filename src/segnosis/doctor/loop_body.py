@@ -12,6 +12,7 @@ import io
 import linecache
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from types import FrameType
 from typing import Any
 
@@ -23,25 +24,43 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.listening import listening
 from segnosis.doctor.random_state import to_host
 
+_AROUND = ("enumerate", "tqdm", "track", "progress", "list", "tuple", "iter", "reversed", "sorted", "zip")
 _ITEMS = "items of the loop"  # no program has a variable of this name
 
 
 @dataclass(frozen=True)
 class LoopBody:
-    """A `for` statement around a training step.
+    """A `for` or `while` statement around a training step.
 
     Attributes:
-        text: What it goes through, as the program writes it.
-        statement: The `for`.
+        statement: The statement.
         variables: Copy of those it had, by name.
     """
 
-    text: str
-    statement: ast.For
+    statement: ast.For | ast.While
     variables: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """What it goes through, as the program writes it; the condition of a `while`."""
+        return ast.unparse(self.statement.iter if isinstance(self.statement, ast.For) else self.statement.test)
+
+    @property
+    def sets_rate(self) -> bool:
+        """Whether the learning rate is changed inside."""
+        parts = list(ast.walk(self.statement))
+        rates = [part for part in parts if isinstance(part, ast.Attribute) and part.attr in ("learning_rate", "lr")]
+        calls = [part for part in parts if isinstance(part, ast.Call) and _name_of(part) in ("assign", "set_value")]
+        given = {id(inner) for call in calls for inner in ast.walk(call)}
+        return any(isinstance(rate.ctx, ast.Store) or id(rate) in given for rate in rates)
+
+    def count(self) -> int | None:
+        """How often it goes round, where that is written: a `range`, or what has a length."""
+        return _count(self.statement.iter, self.variables) if isinstance(self.statement, ast.For) else None
 
     def items(self) -> Iterator[Any]:
         """What it goes through, from the beginning; nothing where that would take samples from the program."""
+        assert isinstance(self.statement, ast.For)
         expression = _compiled(ast.Expression(self.statement.iter), "eval")
         through = eval(expression, dict(self.variables))  # noqa: S307  # the program's own line, which it has just run
         its_own = isinstance(self.statement.iter, ast.Name | ast.Attribute) and iter(through) is through
@@ -49,6 +68,7 @@ class LoopBody:
 
     def run(self, item: Any) -> None:
         """Go through the body once, `item` being what the loop goes through."""
+        assert isinstance(self.statement, ast.For)
         once = ast.For(self.statement.target, ast.Name(_ITEMS, ast.Load()), self.statement.body, [])
         with _silence():
             exec(_compiled(ast.Module([once], []), "exec"), {**self.variables, _ITEMS: [item]})
@@ -120,7 +140,7 @@ class LoopSamples:
 
 
 def bodies_of(frames: Sequence[FrameType]) -> tuple[LoopBody, ...]:
-    """The `for` statements that the program is inside of, the innermost first."""
+    """The `for` and `while` statements that the program is inside of, the innermost first."""
     found = []
     for frame in frames:
         lines = linecache.getlines(frame.f_code.co_filename)
@@ -131,12 +151,28 @@ def bodies_of(frames: Sequence[FrameType]) -> tuple[LoopBody, ...]:
         inside = [
             node
             for node in ast.walk(tree)
-            if isinstance(node, ast.For) and node.lineno <= frame.f_lineno <= (node.end_lineno or node.lineno)
+            if isinstance(node, ast.For | ast.While)
+            and node.lineno <= frame.f_lineno <= (node.end_lineno or node.lineno)
         ]
         for node in sorted(inside, key=lambda node: -node.lineno):
-            if _of_this_frame(tree, node, frame) and not any(map(_leaves_function, node.body)):
-                found.append(LoopBody(ast.unparse(node.iter), node, {**frame.f_globals, **frame.f_locals}))
+            if _of_this_frame(tree, node, frame):
+                found.append(LoopBody(node, {**frame.f_globals, **frame.f_locals}))
     return tuple(found)
+
+
+def planned_by(bodies: Sequence[LoopBody]) -> dict[str, int]:
+    """`epochs` and `steps_per_epoch` of nested loops, as `fit` would be given them.
+
+    Empty where a number is not written, or where the loops set the learning rate, so that a plan tells little.
+
+    Args:
+        bodies: The innermost first.
+    """
+    counts = [body.count() for body in bodies]
+    if not counts or None in counts or any(body.sets_rate for body in bodies):
+        return {}
+    steps, *others = [count or 0 for count in counts]
+    return {"epochs": prod(others), "steps_per_epoch": steps}
 
 
 def samples_of(bodies: Sequence[LoopBody], model: keras.Model, most: int) -> LoopSamples | None:
@@ -148,6 +184,8 @@ def samples_of(bodies: Sequence[LoopBody], model: keras.Model, most: int) -> Loo
         most: Samples that are enough.
     """
     for body in bodies:
+        if isinstance(body.statement, ast.While) or any(map(_leaves_function, body.statement.body)):
+            continue
         try:
             with _silence():
                 items, batches = _read(body, model, most)
@@ -176,7 +214,7 @@ def _image_and_mask(item: Any) -> tuple[int, int] | None:
     return (wide[0], wide[1]) if len(wide) >= 2 else None
 
 
-def _of_this_frame(tree: ast.Module, node: ast.For, frame: FrameType) -> bool:
+def _of_this_frame(tree: ast.Module, node: ast.stmt, frame: FrameType) -> bool:
     """Whether the innermost function around `node` is the frame's."""
     functions = [
         other
@@ -191,6 +229,22 @@ def _of_this_frame(tree: ast.Module, node: ast.For, frame: FrameType) -> bool:
 def _leaves_function(statement: ast.stmt) -> bool:
     """Whether it holds what means nothing outside of a function."""
     return any(isinstance(part, ast.Return | ast.Yield | ast.YieldFrom | ast.Await) for part in ast.walk(statement))
+
+
+def _name_of(call: ast.Call) -> str:
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+
+
+def _count(node: ast.expr, variables: dict[str, Any]) -> int | None:
+    if isinstance(node, ast.Call) and _name_of(node) in _AROUND and node.args:
+        return _count(node.args[0], variables)
+    is_range = isinstance(node, ast.Call) and _name_of(node) in ("range", "trange")
+    if not is_range and not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.List | ast.Tuple):
+        return None
+    try:
+        return len(eval(_compiled(ast.Expression(node), "eval"), dict(variables)))  # noqa: S307  # as in `items`
+    except Exception:  # a generator, a data set without end, names that a traced function hides
+        return None
 
 
 def _compiled(node: Any, mode: str) -> Any:

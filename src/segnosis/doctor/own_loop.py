@@ -21,7 +21,7 @@ from keras.src.trainers import data_adapters
 from segnosis.doctor.batches import Drawn, Limits, as_tensors, draw
 from segnosis.doctor.capture import build_case
 from segnosis.doctor.case import Batch, Budget, Case, Script
-from segnosis.doctor.loop_body import LoopBody, LoopSamples, bodies_of, samples_of
+from segnosis.doctor.loop_body import LoopBody, LoopSamples, bodies_of, planned_by, samples_of
 from segnosis.doctor.own_loss import OwnLoss, own_loss
 from segnosis.doctor.random_state import random_state_kept, to_host
 from segnosis.doctor.snapshot import untouched
@@ -81,7 +81,7 @@ class OwnLoop:
             held_out,
             loss=self.own or self.loss,
             optimizer=self.optimizer,
-            fit_arguments={},
+            fit_arguments=planned_by(self.bodies),
             script=script,
             budget=budget,
             seed=seed,

@@ -23,8 +23,10 @@ from segnosis.doctor.case import Budget, Case, Script
 from segnosis.doctor.counterfactual import settle
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import Progress, examine
-from segnosis.doctor.fit_call import BatchLoop, case_of_fit
-from segnosis.doctor.interception import Interception, Place, TrainingCall
+from segnosis.doctor.fit_call import BatchLoop, case_of_fit, has_masks
+from segnosis.doctor.fits_ahead import fits_ahead
+from segnosis.doctor.interception import Interception, Place, TrainingCall, user_frames
+from segnosis.doctor.loop_body import bodies_of
 from segnosis.doctor.own_loop import OwnLoop, look_around
 from segnosis.doctor.random_state import random_state_kept
 from segnosis.doctor.snapshot import untouched
@@ -160,7 +162,7 @@ class _Run:
             for loop in self.loops.values():
                 if loop.is_open and loop.batches and not self.stopped:
                     self.examine_loop(loop)
-            if self.own_loop is not None:
+            if self.own_loop is not None and not self.diagnoses:
                 self.examine_own_loop(self.own_loop)
 
     def on_training(self, call: TrainingCall) -> Any:
@@ -171,9 +173,13 @@ class _Run:
     def on_fit(self, call: TrainingCall) -> Any:
         with self.guarded():
             case, replaced = case_of_fit(call, self.script(call), self.budget, self.seed)
-            self.examine(case)
+            prepares = not has_masks(case) and fits_ahead(user_frames())
+            if not prepares:
+                self.examine(case)
             if call.refused is not None:
                 self.messages.append(f"fit() itself will refuse this call: {call.refused}.")
+        if prepares:
+            return call.proceed(**replaced)
         self.stop_unless_continued()
         if call.refused is not None:
             return call.proceed()
@@ -192,7 +198,7 @@ class _Run:
         loop = self.loops.get(id(call.model))
         if loop is None:
             with self.guarded():
-                loop = self.loops[id(call.model)] = BatchLoop(call)
+                loop = self.loops[id(call.model)] = BatchLoop(call, bodies_of(user_frames()))
         if not loop.is_open:
             return call.proceed()
         with self.guarded():
@@ -216,9 +222,11 @@ class _Run:
             return
         with self.guarded():
             found = look_around(optimizer, variables, frames)
+            prepares = fits_ahead(frames)
         if found.model is not None:
             self.own_loop = found
-            self.stop_unless_continued()
+            if not prepares:
+                self.stop_unless_continued()
 
     def examine_own_loop(self, loop: OwnLoop) -> None:
         place = self.interception.own_loop

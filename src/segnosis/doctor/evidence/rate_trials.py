@@ -47,7 +47,7 @@ _LEAST, _MOST = 12, 40
 _REFERENCE_STEPS, _LARGE_STEPS = 60, 40
 _HUGE_STEP, _HUGE_STEPS = 1.0, 25
 _PATIENCE = 40.0  # seconds of processor time, which a busy machine does not stretch
-_WALL = 45.0
+_WALL = 120.0
 
 
 class _OutOfTimeError(Exception):

@@ -1,0 +1,66 @@
+"""Whether a program trains once more further on: what it trains now may then be a preparation."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterable, Iterator, Sequence
+from types import FrameType
+
+_OF_KERAS = {"epochs", "validation_data", "validation_split", "steps_per_epoch", "initial_epoch"}
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def fits_ahead(frames: Sequence[FrameType]) -> bool:
+    """Whether a `fit` with arguments of Keras stands behind the lines that a program is at.
+
+    Looked for in the functions that are running, and in those of their files that they call further on. The other
+    branch of an `if` that the program is inside of is none of it.
+
+    Args:
+        frames: The program's frames.
+    """
+    return any(_behind(frame) for frame in frames)
+
+
+def _behind(frame: FrameType) -> bool:
+    try:
+        tree = ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
+    except SyntaxError:  # a notebook's magic, a generated file
+        return False
+    functions = [node for node in ast.walk(tree) if isinstance(node, _Function)]
+    around = [node for node in functions if node.name == frame.f_code.co_name and _holds(node, frame.f_lineno)]
+    where: ast.AST = max(around, key=lambda node: node.lineno, default=tree)
+    by_name = {node.name: node for node in functions}
+    calls = (call for call in _calls(where, frame.f_lineno) if call.lineno > frame.f_lineno)
+    return _reaches_fit(calls, by_name, set())
+
+
+def _calls(node: ast.AST, line: int) -> Iterator[ast.Call]:
+    """Calls inside, but for those in definitions and in branches that `line` excludes."""
+    for name, value in ast.iter_fields(node):
+        children = [child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)]
+        others = isinstance(node, ast.If | ast.Try) and name in ("orelse", "handlers")
+        if others and any(_holds(part, line) for part in node.body):  # type: ignore[attr-defined]
+            continue
+        for child in children:
+            if isinstance(child, ast.Call):
+                yield child
+            if not isinstance(child, _Function | ast.ClassDef | ast.Lambda):
+                yield from _calls(child, line)
+
+
+def _reaches_fit(calls: Iterable[ast.Call], functions: dict[str, _Function], met: set[str]) -> bool:
+    for call in calls:
+        name = str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+        if name == "fit" and _OF_KERAS & {keyword.arg for keyword in call.keywords}:
+            return True
+        if name in functions and name not in met:
+            met.add(name)
+            if _reaches_fit(_calls(functions[name], -1), functions, met):
+                return True
+    return False
+
+
+def _holds(node: ast.AST, line: int) -> bool:
+    return node.lineno <= line <= (node.end_lineno or node.lineno)  # type: ignore[attr-defined]
