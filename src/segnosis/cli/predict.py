@@ -64,4 +64,4 @@ def command(
         listener=screen,
     )
     screen.close()
-    print(f"{len(written)} {'mask' if len(written) == 1 else 'masks'} in {output}; areas.csv there has a line a class")
+    print(f"{len(written)} {'mask' if len(written) == 1 else 'masks'} in {output}, their areas in {output / 'areas.csv'}")

@@ -33,6 +33,7 @@ def write(model: keras.Model, path: Path, facts: Mapping[str, str]) -> None:
         _rename(graph, value.name, name)
         sides = [axis if size is None else size for axis, size in zip(_AXES, shape, strict=True)]
         value.CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sides))
+    _mean_by_stages(graph)
     onnx.helper.set_model_props(stored, dict(facts))
     onnx.checker.check_model(stored)
     onnx.save(stored, path)
@@ -44,6 +45,37 @@ def load(path: Path) -> Call:
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda images: np.asarray(session.run(["logits"], {"image": images})[0])
+
+
+def _mean_by_stages(graph: Any) -> None:
+    """Take means over an axis at a time: the mean of equally many means, and told to the last digits.
+
+    onnxruntime adds up one value after the other: of a dark picture's 196,608 pixels the variance is wrong in the third
+    digit, and so is everything behind a standardization.
+    """
+    from onnx import helper, numpy_helper
+
+    constants = {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        axes = constants.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) > 1 else None
+        kept = [attribute for attribute in node.attribute if attribute.name == "keepdims"]
+        if axes is None or len(axes) < 2 or not (kept and kept[0].i):
+            nodes.append(node)
+            continue
+        names = [node.input[0], *(f"{node.output[0]}__stage{stage}" for stage in range(1, len(axes))), node.output[0]]
+        for stage, axis in enumerate(axes):
+            over = f"{node.name}__axis{stage}"
+            graph.initializer.append(numpy_helper.from_array(axis.reshape(1), over))
+            made = helper.make_node("ReduceMean", [names[stage], over], [names[stage + 1]], f"{node.name}__{stage}")
+            made.attribute.extend(kept)
+            nodes.append(made)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    left = [constant for constant in graph.initializer if constant.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(left)
 
 
 def _rename(graph: Any, old: str, new: str) -> None:
