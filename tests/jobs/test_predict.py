@@ -88,17 +88,19 @@ def test_a_volume_keeps_its_grid_and_is_measured_in_millimetres(
         assert float(line["size"]) == pytest.approx(count * voxel, rel=1e-4, abs=0.01)
 
 
-def _above(level: float, folder: RunFolder) -> Path:
-    """A run whose network calls bright what is above `level`, pixel by pixel: its masks are known beforehand."""
+def _above(level: float, folder: RunFolder, *, channels: int = 1, dtype: str = "float32") -> Path:
+    """A run whose network calls bright where the last channel is above `level`: its masks are known beforehand."""
     import keras
 
-    pixels = keras.Input((None, None, 1))
+    pixels = keras.Input((None, None, channels))
     head = keras.layers.Conv2D(2, 1)
     model = keras.Model(pixels, head(pixels))
-    head.set_weights([np.array([0.0, 1.0]).reshape(1, 1, 1, 2), np.array([0.0, -level])])
+    kernel = np.zeros((1, 1, channels, 2))
+    kernel[..., -1, 1] = 1.0
+    head.set_weights([kernel, np.array([0.0, -level])])
     Plan(data="", size=(64, 64)).save(folder.plan)
     model.save(folder.model)
-    spec = {"reader": "", "saw": "", "class_names": ["dark", "bright"], "channels": 1, "dtype": "float32"}
+    spec = {"reader": "", "saw": "", "class_names": ["dark", "bright"], "channels": channels, "dtype": dtype}
     write_json(folder.fingerprint, {"spec": spec})
     write_json(folder.scores, {"per_class": {"dark": {}, "bright": {}}})
     return folder.root
@@ -138,6 +140,22 @@ def test_a_mask_lies_on_its_volume_however_that_is_turned(tmp_path: Path) -> Non
         nib.save(volume, file)
         (written,) = sg.predict(run, file, tmp_path / "out")
         _lies_on(written, file, 0.0)
+
+
+def test_a_volume_of_channels_gets_one_mask(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    volume = np.random.default_rng(0).normal(size=(20, 16, 5, 2)).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume, np.diag([1.0, 1.0, 8.0, 1.0])), tmp_path / "two.nii.gz")
+    (written,) = sg.predict(
+        _above(0.0, RunFolder(tmp_path / "run"), channels=2), tmp_path / "two.nii.gz", tmp_path / "out"
+    )
+    found = np.asarray(nib.load(written).dataobj)
+    assert found.shape == volume.shape[:3]
+    assert np.array_equal(found, volume[..., 1] > 0), "the network looks at the second channel"
+    nib.save(nib.Nifti1Image(np.zeros((20, 16, 5, 3), np.float32), np.eye(4)), tmp_path / "three.nii.gz")
+    with pytest.raises(DataError, match="channels=3, channels of the others=1"):
+        sg.predict(_above(0.0, RunFolder(tmp_path / "grey")), tmp_path / "three.nii.gz", tmp_path / "none")
 
 
 def test_masks_lie_on_real_volumes(shared_data: Path, tmp_path: Path) -> None:
@@ -231,6 +249,18 @@ def test_files_that_no_prediction_made_are_neither_kept_nor_replaced(
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
+def test_images_of_another_depth_are_no_eight_bit_images(tmp_path: Path) -> None:
+    run = _above(100.0, RunFolder(tmp_path / "run"), dtype="uint8")
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for name, pixels in {"deep": grey.astype(np.uint16) * 257, "shares": (grey / 255).astype(np.float32)}.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels)
+        with pytest.raises(DataError, match="8-bit: whole numbers from 0 to 255"):
+            sg.predict(run, tmp_path / f"{name}.tif", tmp_path / "out")
+    tifffile.imwrite(tmp_path / "same.tif", grey.astype(np.uint16))
+    (written,) = sg.predict(run, tmp_path / "same.tif", tmp_path / "out")
+    assert np.array_equal(tifffile.imread(written), grey > 100)
+
+
 def test_what_cannot_work_is_told_before_anything_is_written(untrained: Any, tmp_path: Path) -> None:
     images = _pictures(tmp_path / "in", 1)
     for settings, says in (
@@ -238,9 +268,12 @@ def test_what_cannot_work_is_told_before_anything_is_written(untrained: Any, tmp
         ({"workers": 0}, "at least 1"),
         ({"precision": "int4"}, "float32 or bfloat16"),
         ({"engine": "spark://here:1"}, "dask://host:8786"),
+        ({"engine": "dask://here:port"}, "dask://host:8786"),
     ):
         with pytest.raises(ArgumentError, match=says):
             sg.predict(untrained, images, tmp_path / "out", **settings)
+    with pytest.raises(ArgumentError, match="a run folder"):
+        sg.predict(untrained, untrained.out, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from segnosis.cli.main import main
+from segnosis.core.errors import DataError
 from segnosis.core.run_folder import RunFolder, read_json, write_json
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.verdict import Healthy, NotApplicable
@@ -75,3 +77,42 @@ def test_a_run_too_short_to_judge_is_not_called_healthy(
     write_json(folder.diagnosis, Diagnosis((verdict,)).to_json())
     tile = ">healthy</b> diagnosis" in run_report.write(folder).read_text(encoding="utf-8")
     assert tile == isinstance(verdict, Healthy)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]"], ids=str)
+@pytest.mark.parametrize("file", ["plan.yaml", "scores.json", "fingerprint.json", "environment.json"])
+def test_a_damaged_run_is_one_clear_error(
+    file: str, content: str | None, run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if file == "environment.json" and content in ("{}", "[]"):
+        pytest.skip("an environment of which nothing is known")
+    folder = Path(shutil.copytree(run.root, tmp_path / "run"))
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit) as left:
+        main(["report", str(folder)])
+    err = capsys.readouterr().err
+    assert left.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1
+    assert str(folder) in err
+
+
+def test_a_diagnosis_that_is_damaged_is_told_and_one_that_is_gone_left_out(run: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(Path(shutil.copytree(run.root, tmp_path / "run")))
+    folder.diagnosis.write_text("[]", encoding="utf-8")
+    with pytest.raises(DataError, match=r"diagnosis\.json"):
+        run_report.write(folder)
+    folder.diagnosis.unlink()
+    text = run_report.write(folder).read_text(encoding="utf-8")
+    assert "Scores" in text and ">Diagnosis</h2>" not in text
+
+
+def test_pictures_that_are_gone_can_be_drawn_again(run: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(Path(shutil.copytree(run.root, tmp_path / "my run")))
+    shutil.rmtree(folder.pictures)
+    with pytest.raises(DataError, match=r"`segnosis evaluate '.*my run' --update`"):
+        run_report.write(folder)
+
+
+def test_a_report_goes_where_it_is_asked_to(run: RunFolder, tmp_path: Path) -> None:
+    assert run_report.write(run, tmp_path / "page.html").read_bytes() == run.report.read_bytes()

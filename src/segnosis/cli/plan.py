@@ -19,7 +19,7 @@ def command(
     minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole job."),
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     range_test: bool = typer.Option(False, "--range-test", help="Measure the learning rate by a short training."),
-    seed: int = typer.Option(0, "--seed", help="Seed of everything random."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of everything random."),
 ) -> None:
     """Print what `segnosis train DATA` would do. Each decision has its reason."""
     from segnosis.cli.screen import Screen, load_keras

@@ -64,4 +64,5 @@ def command(
         listener=screen,
     )
     screen.close()
-    print(f"{len(written)} {'mask' if len(written) == 1 else 'masks'} in {output}, their areas in {output / 'areas.csv'}")
+    count = "1 mask" if len(written) == 1 else f"{len(written)} masks"
+    print(f"{count} in {output}, areas in {output / 'areas.csv'}")

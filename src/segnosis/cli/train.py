@@ -22,7 +22,7 @@ def command(
     weights: Path | None = typer.Option(None, "--weights", help="File of pretrained weights to start from."),
     minutes: float | None = typer.Option(None, "--minutes", help="Wall-clock budget of the whole command."),
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
-    seed: int | None = typer.Option(None, "--seed", help="Seed of everything random."),
+    seed: int | None = typer.Option(None, "--seed", min=0, help="Seed of everything random."),
     folds: int | None = typer.Option(None, "--folds", help="Cross-validate: a run for each fold of whole groups."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run, or folds, in --out."),
     anyway: bool = typer.Option(False, "--anyway", help="Train although the data has a proven error."),

@@ -128,10 +128,15 @@ def write_json(path: Path, data: object) -> Path:
     return write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run, with one clear error when it is missing or broken."""
+def read_json(path: Path, *, holds: str = "") -> Any:
+    """Read a JSON file of a run, with one clear error when it is missing or broken.
+
+    Args:
+        path: The file.
+        holds: Name that the object in it must have; any content will do, when left out.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(
             "A run folder holds this file once its step is done.",
@@ -143,3 +148,11 @@ def read_json(path: Path) -> Any:
         raise DataError(
             "This file of a run is JSON.", file=path, received={"problem": str(error)}, cure="Run the step again."
         ) from error
+    if holds and not (isinstance(data, dict) and holds in data):
+        raise DataError(
+            f"This file of a run holds `{holds}`.",
+            file=path,
+            received={"content": data},
+            cure="Name a folder made by `segnosis train` that nobody changed.",
+        )
+    return data

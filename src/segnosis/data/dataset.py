@@ -324,7 +324,7 @@ def harmonise(image: np.ndarray, channels: int, dtype: str, file: Path) -> np.nd
     """`(height, width, channels)` of `dtype`: alpha dropped, grey repeated to colour.
 
     Raises:
-        DataError: The image's channels cannot become `channels`.
+        DataError: The image's channels cannot become `channels`, or its values `dtype`.
     """
     pixels = image[..., None] if image.ndim == 2 else image
     found = pixels.shape[2]
@@ -339,6 +339,15 @@ def harmonise(image: np.ndarray, channels: int, dtype: str, file: Path) -> np.nd
                 file=file,
                 received={"channels": found, "channels of the others": channels},
                 cure="Save it with the channels of the others.",
+            )
+    if dtype == "uint8" and pixels.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0 and high <= 255 and np.array_equal(pixels, np.rint(pixels))):
+            raise DataError(
+                "The other images are 8-bit: whole numbers from 0 to 255.",
+                file=file,
+                received={"type": str(pixels.dtype), "lowest": low, "highest": high},
+                cure="Convert it to 8 bit as they were: 16-bit values are divided by 257, shares multiplied by 255.",
             )
     pixels = np.ascontiguousarray(pixels, dtype=np.uint8 if dtype == "uint8" else np.float32)
     pixels.setflags(write=False)

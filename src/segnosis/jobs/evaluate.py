@@ -46,7 +46,7 @@ def evaluate(
     listener = listener or Listener()
     dataset = data.open(source) if source else own_samples(run, "test")
     relabel = Relabel.by_name(tuple(run.scores["per_class"]), dataset.spec, classes) if source else None
-    like = DatasetSpec.from_json(read_json(run.folder.fingerprint)["spec"]) if source else None
+    like = DatasetSpec.from_json(read_json(run.folder.fingerprint, holds="spec")["spec"]) if source else None
     if relabel is not None and relabel.says:
         listener.say(relabel.says)
     networks = run.depths() or [run.model()]

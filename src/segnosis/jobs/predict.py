@@ -11,7 +11,7 @@ from pathlib import Path
 
 from segnosis import data
 from segnosis.core.errors import ArgumentError, DataError, RunError, SegnosisError
-from segnosis.core.run_folder import read_json, write_json, write_text
+from segnosis.core.run_folder import RunFolder, read_json, write_json, write_text
 from segnosis.data.dataset import Dataset
 from segnosis.data.source import Source
 from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, predict_one, target_of
@@ -83,6 +83,12 @@ def predict(
         scales=tuple(float(scale) for scale in scales),
         precision=precision,
     )
+    if RunFolder(Path(images)).plan.exists():
+        raise ArgumentError(
+            "Behind the runs comes what is predicted: an image, or a folder of images.",
+            received={"images": str(images), "problem": "a run folder"},
+            cure="Type `segnosis predict RUN IMAGES -o DIR`.",
+        )
     _same_classes(runs)
     if postprocess:
         settings = replace(settings, postprocessing=_postprocessing(runs, settings, listener))

@@ -196,7 +196,7 @@ def _post(text: str) -> Postprocessing:
 def _spec(run: str) -> DatasetSpec:
     from segnosis.jobs.run import opened
 
-    return DatasetSpec.from_json(read_json(opened(run).folder.fingerprint)["spec"])
+    return DatasetSpec.from_json(read_json(opened(run).folder.fingerprint, holds="spec")["spec"])
 
 
 def _large(file: Path, settings: Settings) -> TiffWindows | None:

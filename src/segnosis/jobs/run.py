@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from segnosis.core.errors import RunError
+from segnosis.core.errors import DataError, RunError
 from segnosis.core.run_folder import RunFolder, read_json
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.training.plan import Plan
@@ -35,7 +35,7 @@ class Run:
     @cached_property
     def scores(self) -> dict[str, Any]:
         """Held-out scores: `mean_iou`, `mean_dice`, `foreground_iou`, `foreground_dice`, `per_class`, …"""
-        return read_json(self.folder.scores)
+        return read_json(self.folder.scores, holds="per_class")
 
     @cached_property
     def plan(self) -> Plan:
@@ -45,7 +45,7 @@ class Run:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What the doctor says of data and run."""
-        return Diagnosis.from_json(read_json(self.folder.diagnosis))
+        return Diagnosis.from_json(read_json(self.folder.diagnosis, holds="verdicts"))
 
     @property
     def report(self) -> Path:
@@ -54,17 +54,27 @@ class Run:
 
     def model(self) -> keras.Model:
         """The trained model: raw pixels to logits."""
-        import keras
-
-        return keras.models.load_model(self.folder.model, compile=False)
+        return _loaded(self.folder.model)
 
     def depths(self) -> list[keras.Model]:
         """After training with deep supervision: the networks of all depths, shallowest first, `model()` the last."""
-        import keras
-
         count = len(self.scores.get("depths", []))
-        shallower = [keras.models.load_model(self.folder.depth(depth), compile=False) for depth in range(1, count)]
+        shallower = [_loaded(self.folder.depth(depth)) for depth in range(1, count)]
         return [*shallower, self.model()] if count else []
+
+
+def _loaded(file: Path) -> keras.Model:
+    import keras
+
+    try:
+        return keras.models.load_model(file, compile=False)
+    except Exception as error:  # a file that is missing, cut off or of a newer Keras each leads to something else
+        raise DataError(
+            "The model of a run is a whole file that Keras can open.",
+            file=file,
+            received={"problem": f"{type(error).__name__}: {' '.join(str(error).split())}"},
+            cure="Copy the run folder again from where it was trained, or train again.",
+        ) from error
 
 
 FOLDS = "folds.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import multiprocessing
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
 
 
 def _dask_address(engine: str) -> str:
-    if not engine.startswith("dask://") or ":" not in engine.removeprefix("dask://"):
+    if not re.fullmatch(r"dask://.+:\d{1,5}", engine):
         raise ArgumentError(
             "`--engine` names a Dask scheduler.", received={"engine": engine}, cure="Pass `--engine dask://host:8786`."
         )

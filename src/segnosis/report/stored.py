@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+from segnosis.core.errors import DataError
 from segnosis.core.run_folder import RunFolder, read_json
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.report import page
@@ -37,17 +39,19 @@ class StoredRun:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What the data measures."""
-        return read_json(self.folder.fingerprint)
+        return read_json(self.folder.fingerprint, holds="spec")
 
     @cached_property
     def scores(self) -> dict[str, Any]:
         """What the evaluation found; nothing before it."""
-        return read_json(self.folder.scores) if self.folder.scores.exists() else {}
+        return read_json(self.folder.scores, holds="per_class") if self.folder.scores.exists() else {}
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
         """What the doctor says; nothing before it was asked."""
-        return Diagnosis.from_json(read_json(self.folder.diagnosis)) if self.folder.diagnosis.exists() else None
+        if not self.folder.diagnosis.exists():
+            return None
+        return Diagnosis.from_json(read_json(self.folder.diagnosis, holds="verdicts"))
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
@@ -78,6 +82,14 @@ class StoredRun:
     def pictures(self, files: dict[str, str]) -> dict[str, str]:
         """What a picture shows → its `data:` address: photographs made small, masks to the bit."""
         found: dict[str, Path] = {what: self.folder.pictures / name for what, name in files.items()}
+        for file in found.values():
+            if not file.exists():
+                raise DataError(
+                    "The pictures of a report lie in its run folder.",
+                    file=file,
+                    received={"problem": "missing"},
+                    cure=f"Draw them again with `segnosis evaluate {quote(str(self.folder.root))} --update`.",
+                )
         return {what: page.inline_photo(file) if what == "image" else page.inline(file) for what, file in found.items()}
 
 

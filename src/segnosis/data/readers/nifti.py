@@ -106,8 +106,12 @@ def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
 
 
 def image_planes(root: Path, file: str) -> int:
-    """Planes of a volume that has no mask."""
-    return _planes(root / file)
+    """Planes of a volume that has no mask; a fourth axis is then that of its channels."""
+    try:
+        shape = _header(root / file).shape
+        return int(shape[_axis(root / file)]) if len(shape) > 2 else 1
+    except DataError:  # told when it is read
+        return 1
 
 
 def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
