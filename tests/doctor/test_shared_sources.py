@@ -43,6 +43,14 @@ class Table(torch.utils.data.Dataset):
         return len(self.names)
 
 
+class Pictures(torch.utils.data.Dataset):
+    def __init__(self, train: bool, count: int = 20) -> None:
+        self.names, self.train, self.count = NAMES, train, count
+
+    def __len__(self) -> int:
+        return self.count
+
+
 def drawing(names: list[str], augment: bool = False) -> Iterator[Any]:
     while True:
         yield names
@@ -82,11 +90,16 @@ def test_samples_that_are_apart_are_not_shared(train: Any, validation: Any) -> N
         (lambda: Files(NAMES, augment=True), lambda: Files(NAMES), "list", 20),
         (lambda: drawing(NAMES, augment=True), lambda: drawing(NAMES), "list", 20),
         (lambda: DataLoader(Table(NAMES[:16]), 2), lambda: DataLoader(Table(NAMES[10:]), 2), "list", 6),
+        (lambda: DataLoader(Pictures(True), 2, shuffle=True), lambda: DataLoader(Pictures(False), 2), "list", 20),
     ],
 )
 def test_samples_in_both_are_found(train: Any, validation: Any, how: str, count: int) -> None:
     seen = shared(train(), validation())
     assert (seen.how, seen.shared) == (how, count)
+
+
+def test_a_flag_may_choose_a_part_of_what_both_list() -> None:
+    assert shared(DataLoader(Pictures(True, 15), 2), DataLoader(Pictures(False, 5), 2)).how is None
 
 
 def test_parts_of_one_table() -> None:

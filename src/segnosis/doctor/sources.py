@@ -34,6 +34,7 @@ class Sources:
         objects: Attribute → identity of any other object or function.
         kind: Type of the object, or name of the generator function.
         drawn_anew: Identity of what a part is taken from although it is shuffled anew in each pass, or `None`.
+        samples: How many samples an index gives, `None` where that is not said.
     """
 
     lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -43,6 +44,11 @@ class Sources:
     objects: Mapping[str, int] = field(default_factory=dict)
     kind: str = ""
     drawn_anew: int | None = None
+    samples: int | None = None
+
+    def takes_all_of(self, name: str) -> bool:
+        """Whether it has as many samples as the list called `name` has entries."""
+        return self.samples is not None and self.samples == len(self.lists.get(name, ()))
 
 
 def sources_of(data: Any) -> Sources:
@@ -67,7 +73,18 @@ def sources_of(data: Any) -> Sources:
         elif not isinstance(value, list | tuple | np.ndarray | range):
             objects.setdefault(name, id(value))
     kind = getattr(data, "gi_code", None) or type(data)
-    return Sources(lists, arrays, contents, settings, objects, kind=getattr(kind, "co_qualname", str(kind)))
+    return Sources(
+        lists, arrays, contents, settings, objects, getattr(kind, "co_qualname", str(kind)), samples=_samples(data)
+    )
+
+
+def _samples(data: Any) -> int | None:
+    """Of a loader over a data set with a length, when it leaves none out."""
+    try:
+        drawn, whole = len(data.sampler), len(data.dataset)
+    except (AttributeError, TypeError):
+        return None
+    return whole if drawn == whole else None
 
 
 def _leaves(owner: Any, depth: int, met: set[int]) -> Iterator[tuple[str, Any]]:

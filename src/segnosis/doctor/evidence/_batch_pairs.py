@@ -49,13 +49,23 @@ def targets_of(batch: Batch, heads: Sequence[Any] | None = None) -> np.ndarray |
 def pairs_of(batches: Sequence[Batch], heads: Sequence[Any] | None = None, split: str = "train") -> Iterator[Pair]:
     """Every sample of `batches` as a pair, named by its batch and row."""
     for number, batch in enumerate(batches):
-        images, masks = images_of(batch), targets_of(batch, heads)
+        images, masks = _seen_together(batch), targets_of(batch, heads)
         rows = len(images) if images is not None else len(masks) if masks is not None else 0
         for row in range(rows):
             name = f"batch {number}, sample {row}" if split == "train" else f"{split} batch {number}, sample {row}"
             image = images[row] if images is not None else None
             mask = masks[row] if masks is not None and row < len(masks) else None
             yield Pair(image, mask, id=name, group=name, split=split)
+
+
+def _seen_together(batch: Batch) -> np.ndarray | None:
+    """`images_of`; of several inputs of one size, such as two dates, a channel each: the mask may fit any of them."""
+    first = images_of(batch)
+    if first is None:
+        return None
+    alike = [leaf for leaf in map(np.asarray, _leaves(batch.x)) if leaf.ndim == 4 and leaf.dtype.kind in "uifb"]
+    alike = [leaf for leaf in map(_channels_last, alike) if leaf.shape == first.shape]
+    return first if len(alike) < 2 else np.stack([leaf.mean(-1, dtype="float32") for leaf in alike], -1)
 
 
 def plane_of(mask: np.ndarray) -> np.ndarray:

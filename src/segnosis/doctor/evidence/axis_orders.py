@@ -57,7 +57,7 @@ def measure(batches: Sequence[Batch]) -> AxisOrders:
 def _compare(arrays: Sequence[np.ndarray]) -> AxisOrder:
     found: dict[str, list[float]] = {}
     for array in arrays:
-        values = np.asarray(array, "float32").reshape(*array.shape[:2], -1)
+        values = _alike(np.asarray(array, "float32").reshape(*array.shape[:2], -1))
         given = _roughness(values)
         for name, other in _other_orders(values).items() if given else ():
             found.setdefault(name, []).append(_roughness(other) / given)
@@ -66,6 +66,13 @@ def _compare(arrays: Sequence[np.ndarray]) -> AxisOrder:
     order = min(found, key=lambda name: float(np.median(found[name])))
     ratios = np.array(found[order])
     return AxisOrder(len(ratios), order, round(float(np.median(ratios)), 4), round(float(np.mean(ratios < 1)), 4))
+
+
+def _alike(values: np.ndarray) -> np.ndarray:
+    """Every channel on one scale: what scaled them one by one did so after their numbers had been mixed."""
+    if values.shape[-1] == 1:
+        return values
+    return (values - values.mean(axis=(0, 1))) / (values.std(axis=(0, 1)) + 1e-6)
 
 
 def _other_orders(values: np.ndarray) -> dict[str, np.ndarray]:

@@ -110,7 +110,7 @@ def _lists(ours: Sources, theirs: Sources) -> SharedSources | None:
     if not both or not all(common.values()):  # samples that are apart in one list are apart
         return None
     for name, (train, held_out) in both.items():
-        if set(train) == set(held_out):
+        if set(train) == set(held_out) and not (ours.takes_all_of(name) and theirs.takes_all_of(name)):
             continue  # the labels, say, or all files, of which each takes its own part in its own way
         if not _means_samples(train, ours, theirs):
             continue

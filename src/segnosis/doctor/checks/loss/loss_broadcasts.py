@@ -3,7 +3,8 @@
 ## What it looks for
 The loss is asked for its value on a perfect prediction, a grey one, and a perfect one with its pixels in another
 order: all of them, those along one axis, those of another image. A loss that compares pixel with pixel likes the first
-best by far. One that broadcasts, sums over the wrong axis or flattens the two sides differently does not.
+best by far. One that broadcasts, sums over the wrong axis or flattens the two sides differently does not. Nor does
+one cost as much for the classes exchanged.
 
 ## Why the model does not learn
 Tensors of different shapes are stretched until they fit, so every pixel is compared with many: the value looks like a
@@ -90,6 +91,8 @@ def _reason(known: Known, min_gain: float) -> str | None:
         return f"a perfect prediction costs {known.perfect:.3f}, the same with its pixels shuffled {known.shuffled:.3f}"
     if known.shuffled - known.perfect < 0.02 * known.range:
         return f"a perfect prediction costs {known.perfect:.3f}, and with its pixels shuffled {known.shuffled:.3f}"
+    if abs(known.wrong - known.perfect) < 0.02 * known.range:
+        return f"a perfect prediction costs {known.perfect:.3f}, and one with the classes exchanged {known.wrong:.3f}"
     return None
 
 
@@ -127,6 +130,18 @@ def sick_along_an_axis() -> Case:
         return keras.ops.mean(keras.ops.square(keras.ops.mean(y_true, 1) - keras.ops.mean(y_pred, 1)))
 
     return Case(model=segmenter(3, "softmax"), loss=profiles, batches=squares("one-hot"))
+
+
+def sick_of_one_plane() -> Case:
+    def overlap(y_true: Any, y_pred: Any) -> Any:
+        import keras
+
+        y_true = keras.ops.cast(y_true[..., None], "float32")
+        hit = keras.ops.sum(y_true * y_pred)
+        edges = keras.ops.mean(keras.ops.abs(y_pred[:, 1:] - y_pred[:, :-1] - y_true[:, 1:] + y_true[:, :-1]))
+        return 1 - (2 * hit + 1) / (keras.ops.sum(y_true) + keras.ops.sum(y_pred) + 1) + 0.1 * edges
+
+    return Case(model=segmenter(2, "softmax"), loss=overlap, batches=squares("ids", num_classes=2))
 
 
 def healthy() -> Case:

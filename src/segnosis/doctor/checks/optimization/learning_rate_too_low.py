@@ -7,7 +7,8 @@ that is proof; where the same holds for any gradient, as with Adam and Adadelta,
 Schedules count with all their steps. Otherwise, where a step is shorter than 0.002 of the kernel on average over the
 plan, copies are trained: the whole plan in a few dozen steps, each as many times larger, against at most 60 steps of
 Adam(1e-3), on three batches. The plan must come to less than half of what Adam does, or not even to what guessing by
-class frequency costs where Adam is well below.
+class frequency costs where Adam is well below. Suspected at least: a schedule that is over after a few of the planned
+steps, and a `ReduceLROnPlateau` whose mode takes worse for better.
 
 ## Why the model does not learn
 It does, by a little: the loss falls monotonically and slowly, often no further than what guessing the commonest class
@@ -25,6 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.monitors import Monitor
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.evidence.planned_training import PlannedTraining
 from segnosis.doctor.evidence.rate_trials import RateTrials
@@ -46,8 +48,11 @@ def check(
     max_progress_of_schedule: float = 0.8,
     min_fall: float = 0.3,
     max_against_guessing: float = 0.7,
+    min_steps_that_count: int = 60,
+    min_share_that_counts: float = 0.15,
     rate_trials: RateTrials | None = None,
     reference_numbers: Mapping[str, Mapping[str, float]] | None = None,
+    monitors: tuple[Monitor, ...] | None = None,
 ) -> Verdict:
     moved = planned_movement
     prior = min((numbers["class_prior"] for numbers in (reference_numbers or {}).values()), default=None)
@@ -83,12 +88,32 @@ def check(
         )
     if not moved.knows_gradients:
         return NotApplicable("the rate is no contradiction, and no gradient could be measured")
+    tails_off = decays and moved.steps_that_count < min(min_steps_that_count, min_share_that_counts * moved.steps)
+    early = Finding(
+        says=f"{name} leaves {moved.steps - moved.steps_that_count} of {moved.steps} planned steps to a rate of "
+        "next to nothing: the schedule counts in other steps than the training.",
+        measured=measured,
+        fix=fix,
+        level="suspected",
+    )
+    tells = planned_training.is_said and not planned_training.done
+    unless_tried: Finding | Healthy = early if tails_off and tells else Healthy(measured)
+    plateau = next((one for one in monitors or () if one.is_reversed and one.callback == "ReduceLROnPlateau"), None)
+    if plateau is not None:
+        unless_tried = Finding(
+            says=plateau.said,
+            measured={**measured, "monitor": plateau.monitor, "mode": plateau.mode},
+            fix=f"`mode='{plateau.better}'` in `ReduceLROnPlateau`: it lowers the rate while the model learns.",
+            level="suspected",
+        )
     if rate_trials is None or rate_trials.asks != "too-low":
-        return Healthy(measured)
+        return unless_tried
+    if rate_trials.gave_up and isinstance(unless_tried, Finding):
+        return unless_tried
     if rate_trials.gave_up:
         return NotApplicable(f"the steps are small, but {rate_trials.gave_up}; `--prove` takes the time")
     if not rate_trials.faithful:  # the plan moves the kernels by more than their own size
-        return Healthy(measured)
+        return unless_tried
     planned, reference = rate_trials.trials
     progress = [
         (start - end) / (start - best) if start > best else 1.0
@@ -125,7 +150,7 @@ def check(
             fix=fix,
             level="confirmed" if sure else "suspected",
         )
-    return Healthy(measured)
+    return unless_tried
 
 
 def mend(case: Case) -> Case:
@@ -172,6 +197,12 @@ def sick_by_its_schedule() -> Case:
     import keras
 
     return _case("Adam", keras.optimizers.schedules.ExponentialDecay(2e-4, decay_steps=1, decay_rate=0.5))
+
+
+def sick_by_a_schedule_in_epochs() -> Case:
+    import keras
+
+    return _case("Adam", keras.optimizers.schedules.CosineDecay(1e-2, decay_steps=20))
 
 
 def sick_though_the_loss_raises() -> Case:

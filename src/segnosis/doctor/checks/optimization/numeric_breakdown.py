@@ -4,7 +4,8 @@
 Weights that hold NaN; the first layer that turns finite numbers into infinite ones; a loss or a gradient that is not
 finite although the outputs are. Kernels more than 10 times as large as He's initialisation would make them, together
 with a first loss more than `max_loss` times that of guessing or activations above 1000; kernels that all hold one
-single number. And a head that computes in float16.
+single number. A loss whose gradient is finite at the first prediction and breaks where neighbouring pixels are
+predicted alike, as a root of their difference does. And a head that computes in float16.
 
 ## Why the model does not learn
 One NaN in a gradient makes every weight NaN at the next step. Kernels ten times too large multiply in every layer. In
@@ -23,6 +24,7 @@ from math import isfinite
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.activations import Activations
 from segnosis.doctor.evidence.gradients import Gradients
+from segnosis.doctor.evidence.loss_gradients import LossGradient
 from segnosis.doctor.evidence.trainable_map import TrainableMap
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -40,6 +42,7 @@ def check(
     max_activation: float = 1000.0,
     gradients: Gradients | None = None,
     reference_numbers: Mapping[str, Mapping[str, float]] | None = None,
+    loss_gradients: Mapping[str, LossGradient] | None = None,
 ) -> Verdict:
     with_kernels = [part for part in trainable_map.parts if part.scale is not None]
     hidden = [part for part in with_kernels if part.stage != "head"]
@@ -96,6 +99,14 @@ def check(
             measured=measured,
             fix="Add `keras.config.epsilon()` inside the loss' roots, logarithms and divisions.",
             level="suspected" if half is not None else "proven",
+        )
+    if any(slope.flat is False for slope in (loss_gradients or {}).values()):
+        return Finding(
+            says=f"The gradient of the loss ({value or 0:.3g}) is finite at this prediction, and NaN or infinite where "
+            "pixels are predicted alike, as in and around every object that is learned: a root or a division without "
+            "a constant.",
+            measured=measured,
+            fix="A small constant inside: `keras.ops.sqrt(... + 1e-6)`, `/ (... + keras.config.epsilon())`.",
         )
     if hidden and all(part.is_constant for part in with_kernels):
         return Finding(
@@ -163,6 +174,16 @@ def sick_by_its_loss() -> Case:
         import keras
 
         return keras.ops.log(keras.ops.mean(y_pred) - keras.ops.mean(y_pred)) * 0
+
+    return Case(model=segmenter(1, "sigmoid"), loss=loss, batches=squares("binary", num_classes=2))
+
+
+def sick_on_flat_areas() -> Case:
+    def loss(y_true, y_pred):  # type: ignore[no-untyped-def]
+        import keras
+
+        slope = keras.ops.sqrt((y_pred[:, 1:] - y_pred[:, :-1]) ** 2)
+        return keras.ops.mean((y_true - y_pred) ** 2) + 0.01 * keras.ops.mean(slope)
 
     return Case(model=segmenter(1, "sigmoid"), loss=loss, batches=squares("binary", num_classes=2))
 

@@ -2,8 +2,9 @@
 
 ## What it looks for
 A history whose loss still falls at the end: over its last quarter by more than 1 % of itself an epoch, and in most of
-those epochs; validation, where there is one, not worse for three epochs. And a plan of fewer than 12 steps in all, as
-the user said it, for a model that was not trained before.
+those epochs; validation, where there is one, not worse for three epochs. A plan of fewer than 12 steps in all, as
+the user said it, for a model that was not trained before. And a callback that ends the training, or keeps an epoch, by
+a mode that takes worse for better.
 
 ## Why the model does not learn
 It does. It was stopped early.
@@ -18,10 +19,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.monitors import Monitor
 from segnosis.doctor.evidence.planned_training import PlannedTraining
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "OPT003", "note"
+_KEEPING = ("EarlyStopping", "ModelCheckpoint")
 EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM", "OPT001", "OPT002", "OUT002")
 
 
@@ -32,7 +35,17 @@ def check(
     min_epochs: int = 4,
     min_fall: float = 0.01,
     min_steps: int = 12,
+    monitors: tuple[Monitor, ...] | None = None,
 ) -> Verdict:
+    reversed_ = next((one for one in monitors or () if one.is_reversed and one.callback in _KEEPING), None)
+    if reversed_ is not None:
+        return Finding(
+            says=f"{reversed_.said} 1 of {len(monitors or ())} that watch a number.",
+            measured={"monitor": reversed_.monitor, "mode": reversed_.mode, "monitors": len(monitors or ())},
+            fix=f"`mode='{reversed_.better}'` in `{reversed_.callback}`: it ends the training, or keeps the epoch, "
+            "where the number is worst.",
+            level="suspected",
+        )
     planned = planned_training
     steps = planned.total if planned is not None and planned.is_said else None
     if planned is not None and steps is not None and steps < min_steps and not planned.done:
@@ -75,6 +88,13 @@ def check(
 
 def sick() -> Case:
     return Case(history={"loss": [0.9**epoch for epoch in range(8)]})
+
+
+def sick_by_its_mode() -> Case:
+    import keras
+
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", mode="max", patience=5, start_from_epoch=1)
+    return Case(fit_arguments={"callbacks": [stop]})
 
 
 def healthy() -> Case:
