@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,29 @@ def test_bad_input_is_one_clear_error(
     assert "Traceback" not in err
     assert errors[0].endswith((".", "`", "?")), "an error ends with its cure"
     assert not (tmp_path / "out").exists(), "nothing is half-written"
+
+
+@pytest.mark.parametrize(
+    ("backend", "says"),
+    [("jax", 'Install it with `pip install "segnosis[jax]"`.'), ("jx", "Set it to tensorflow, jax, torch, or leave")],
+)
+def test_a_backend_that_is_not_there_is_one_clear_error(backend: str, says: str) -> None:
+    code = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "jax":
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Missing())
+from segnosis.cli.main import main
+main(["explain", "LAB001"])
+"""
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and says in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_mistyped_command_is_told_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

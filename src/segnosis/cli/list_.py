@@ -30,6 +30,9 @@ def command(
     from segnosis.core.errors import ArgumentError, did_you_mean
 
     if kind == "checks":
+        from segnosis.cli.screen import load_keras
+
+        load_keras()
         from segnosis.doctor.check import all_checks
 
         for check in all_checks():
