@@ -1,6 +1,6 @@
 """The samples of a pipeline's batches, as pairs: what a scan of files sees, it can see after the pipeline too.
 
-A volume is represented by one of its slices, across its first axis: the one whose mask says most.
+A volume is represented by one of its slices, across its first axis unless said: the one whose mask says most.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 
 
-def images_of(batch: Batch) -> np.ndarray | None:
+def images_of(batch: Batch, across: int = 0) -> np.ndarray | None:
     """The images of a batch, `(batch, height, width, channels)`: its largest input that can be one."""
-    arrays = [np.asarray(leaf) for leaf in _leaves(batch.x)]
+    arrays = [np.asarray(leaf) for leaf in leaves(batch.x)]
     arrays = [array for array in arrays if array.ndim in (3, 4, 5) and array.dtype.kind in "uifb"]
     if not arrays:
         return None
     image = max(arrays, key=lambda array: array.size)
     if image.ndim == 5:
-        return _slices(image, batch)
+        return _slices(image, batch, across)
     if image.ndim == 3:
         return image[..., None]
     return _channels_last(image)
 
 
-def targets_of(batch: Batch, heads: Sequence[Any] | None = None) -> np.ndarray | None:
+def targets_of(batch: Batch, heads: Sequence[Any] | None = None, across: int = 0) -> np.ndarray | None:
     """The masks of a batch, `(batch, height, width)` or `(batch, height, width, planes)`.
 
     Of several outputs the largest target is taken. Targets flattened to `(batch, pixels[, classes])` get the shape of
@@ -38,18 +38,20 @@ def targets_of(batch: Batch, heads: Sequence[Any] | None = None) -> np.ndarray |
     if heads and len(heads) > 1:
         picked = [head.pick(target) for head in heads]
         target = [item for item in picked if item is not None] or target
-    arrays = [np.asarray(leaf) for leaf in _leaves(target) if leaf is not None]
-    arrays = [_unflattened(_slices(array, batch), batch) for array in arrays if array.dtype.kind in "uifb"]
+    arrays = [np.asarray(leaf) for leaf in leaves(target) if leaf is not None]
+    arrays = [_unflattened(_slices(array, batch, across), batch) for array in arrays if array.dtype.kind in "uifb"]
     arrays = [array for array in arrays if array.ndim in (3, 4)]
     if not arrays:
         return None
     return _channels_last(max(arrays, key=lambda array: array.size))
 
 
-def pairs_of(batches: Sequence[Batch], heads: Sequence[Any] | None = None, split: str = "train") -> Iterator[Pair]:
-    """Every sample of `batches` as a pair, named by its batch and row."""
+def pairs_of(
+    batches: Sequence[Batch], heads: Sequence[Any] | None = None, split: str = "train", across: int = 0
+) -> Iterator[Pair]:
+    """Every sample of `batches` as a pair, named by its batch and row; volumes are cut `across` one of their axes."""
     for number, batch in enumerate(batches):
-        images, masks = _seen_together(batch), targets_of(batch, heads)
+        images, masks = _seen_together(batch, across), targets_of(batch, heads, across)
         rows = len(images) if images is not None else len(masks) if masks is not None else 0
         for row in range(rows):
             name = f"batch {number}, sample {row}" if split == "train" else f"{split} batch {number}, sample {row}"
@@ -58,14 +60,17 @@ def pairs_of(batches: Sequence[Batch], heads: Sequence[Any] | None = None, split
             yield Pair(image, mask, id=name, group=name, split=split)
 
 
-def _seen_together(batch: Batch) -> np.ndarray | None:
-    """`images_of`; of several inputs of one size, such as two dates, a channel each: the mask may fit any of them."""
-    first = images_of(batch)
+def _seen_together(batch: Batch, across: int) -> np.ndarray | None:
+    """`images_of`; of several inputs of one size, such as two dates, a channel each and how the first two differ."""
+    first = images_of(batch, across)
     if first is None:
         return None
-    alike = [leaf for leaf in map(np.asarray, _leaves(batch.x)) if leaf.ndim == 4 and leaf.dtype.kind in "uifb"]
+    alike = [leaf for leaf in map(np.asarray, leaves(batch.x)) if leaf.ndim == 4 and leaf.dtype.kind in "uifb"]
     alike = [leaf for leaf in map(_channels_last, alike) if leaf.shape == first.shape]
-    return first if len(alike) < 2 else np.stack([leaf.mean(-1, dtype="float32") for leaf in alike], -1)
+    if len(alike) < 2:
+        return first
+    planes = [leaf.mean(-1, dtype="float32") for leaf in alike]
+    return np.stack([np.abs(planes[0] - planes[1]), *planes], -1)
 
 
 def plane_of(mask: np.ndarray) -> np.ndarray:
@@ -77,16 +82,16 @@ def plane_of(mask: np.ndarray) -> np.ndarray:
     return mask.argmax(-1).astype(np.int16)
 
 
-def _slices(array: np.ndarray, batch: Batch) -> np.ndarray:
+def _slices(array: np.ndarray, batch: Batch, across: int) -> np.ndarray:
     """Of volumes `(batch, depth, height, width, …)` the slice of each whose mask varies most; else the array itself."""
-    volumes = [np.shape(leaf) for leaf in _leaves(batch.x) if np.ndim(leaf) == 5]
+    volumes = [np.shape(leaf) for leaf in leaves(batch.x) if np.ndim(leaf) == 5]
     if not volumes or array.shape[:4] != volumes[0][:4]:
         return array
-    masks = [
-        np.asarray(leaf) for leaf in _leaves(batch.y) if leaf is not None and np.shape(leaf)[:4] == array.shape[:4]
-    ]
+    array = np.moveaxis(array, 1 + across, 1)
+    masks = [np.asarray(leaf) for leaf in leaves(batch.y) if leaf is not None and np.shape(leaf)[:4] == array.shape[:4]]
     if masks and masks[0].size:
         mask = masks[0].argmax(-1) if masks[0].ndim == 5 and masks[0].shape[-1] > 1 else masks[0]
+        mask = np.moveaxis(mask, 1 + across, 1)
         chosen = mask.reshape(*mask.shape[:2], -1).std(axis=-1, dtype="float32").argmax(axis=1)
     else:
         chosen = np.full(len(array), array.shape[1] // 2)
@@ -111,7 +116,8 @@ def _unflattened(array: np.ndarray, batch: Batch) -> np.ndarray:
     return array
 
 
-def _leaves(structure: Any) -> list[Any]:
+def leaves(structure: Any) -> list[Any]:
+    """The arrays of a structure."""
     import keras  # only here and below: checking files needs no Keras
 
     return list(keras.tree.flatten(structure))

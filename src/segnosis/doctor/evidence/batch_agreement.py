@@ -11,7 +11,7 @@ import numpy as np
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import pair_agreement
-from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence._batch_pairs import leaves, pairs_of
 
 PRICE = "data"
 
@@ -21,8 +21,12 @@ def measure(
 ) -> pair_agreement.PairAgreement:
     """Compare the masks of the batches with their images; of arrays the first rows, where neighbours are together.
 
-    Masks smaller than their images may be scaled down or a middle cut out: what fits better counts.
+    Masks smaller than their images may be scaled down or a middle cut out: what fits better counts. Volumes are cut
+    across each of their axes: where two axes of the masks are exchanged, only slices across the third show it.
     """
+    if any(np.ndim(leaf) == 5 for leaf in leaves(batches[0].x)):
+        cut = [compared(pairs_of(batches, heads, across=axis)) for axis in range(3)]
+        return max(cut, key=lambda agreement: agreement.unit)
     return compared(_first_rows(fit_arguments or {}) or pairs_of(batches, heads))
 
 

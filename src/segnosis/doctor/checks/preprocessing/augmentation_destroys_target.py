@@ -3,8 +3,10 @@
 ## What it looks for
 Stored pairs with foreground, before and after augmentation: masks that lose all of it, and pixels clipped to black or
 white. Half of the masks lost is a suspicion; where 19 of 20 are lost, there is next to nothing left to learn from.
-Where neither the augmentation nor the stored pairs can be reached, as inside a pipeline, training samples are held
-against validation samples of the same size, unless training samples are seen to come as they are stored.
+Layers inside the model are watched while they augment the first batches: images that they clip, burn out or shift by a
+multiple of their contrast, as layers do whose `value_range` is that of bytes. Where neither the augmentation nor the
+stored pairs can be reached, as inside a pipeline, training samples are held against validation samples of the same
+size, unless training samples are seen to come as they are stored.
 
 ## Why the model does not learn
 A crop that mostly misses a small lesion turns a data set of lesions into one of background; ranges that clip a third
@@ -22,21 +24,35 @@ import numpy as np
 
 from segnosis.doctor.case import Batch, Case, pairs_from_arrays
 from segnosis.doctor.evidence.augmented_targets import AugmentedTargets
-from segnosis.doctor.patients import squares
+from segnosis.doctor.evidence.inner_augmentation import InnerAugmentation
+from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "PRE006", "warning"
 
 
 def check(
-    augmented_targets: AugmentedTargets,
+    augmented_targets: AugmentedTargets | None = None,
+    inner_augmentation: tuple[InnerAugmentation, ...] | None = None,
     *,
     max_lost: float = 0.5,
     max_clipped: float = 0.3,
     min_count: int = 8,
     sure_lost: float = 0.95,
     sure_clipped: float = 0.6,
+    max_clipped_inside: float = 0.4,
+    max_burnt_inside: float = 0.25,
+    max_shift: float = 4.0,
 ) -> Verdict:
+    for layer in inner_augmentation or ():
+        spoils = max(layer.clipped / max_clipped_inside, layer.burnt / max_burnt_inside, layer.shift / max_shift)
+        if layer.images >= min_count and spoils >= 1:
+            return _inside(layer)
+    if augmented_targets is None:
+        inner = [layer.clipped for layer in inner_augmentation or ()]
+        if not inner:
+            return NotApplicable("no augmentation is known: neither in the model nor before it")
+        return Healthy({"layers": len(inner), "pixels_clipped": max(inner)})
     seen = augmented_targets
     if seen.count < min_count:
         return NotApplicable(f"{seen.count} pairs with foreground are too few")
@@ -76,6 +92,18 @@ def check(
     )
 
 
+def _inside(layer: InnerAugmentation) -> Finding:
+    return Finding(
+        says=f"In training `{layer.layer}` ({layer.kind}) puts {layer.clipped:.0%} of all pixels to an end of the "
+        f"range, makes {layer.burnt:.0%} of {layer.images} images one single value and moves their mean by "
+        f"{layer.shift:.1f} of their deviations.",
+        measured={"pixels_clipped": layer.clipped, "images_burnt_out": layer.burnt, "shift": layer.shift},
+        fix=f"Give `{layer.layer}` the range that the images have, as `value_range=(0, 1)`; Keras' own stands for "
+        "bytes, 0 to 255.",
+        where=(layer.layer,),
+    )
+
+
 def _case(size: int) -> Case:
     random = np.random.default_rng(0)
     images = random.random((12, 32, 32, 1)).astype("float32")
@@ -97,6 +125,20 @@ def sick() -> Case:
 
 def sick_batches() -> Case:
     return _beside(30.0)
+
+
+def sick_inside() -> Case:
+    import keras
+
+    layer = keras.layers.RandomBrightness(0.3, seed=1)
+    return Case(model=segmenter(3, "softmax", before=[layer]), batches=squares("ids"))
+
+
+def healthy_inside() -> Case:
+    import keras
+
+    layer = keras.layers.RandomBrightness(0.2, value_range=(0, 1), seed=1)
+    return Case(model=segmenter(3, "softmax", before=[layer]), batches=squares("ids"))
 
 
 def healthy() -> Case:
