@@ -18,7 +18,7 @@ import pytest
 import segnosis as sg
 from segnosis.core.errors import ArgumentError, DataError, MissingPackageError, RunError
 from segnosis.jobs import export as job
-from segnosis.training.export import onnx
+from segnosis.training.export import format_named, onnx
 
 pytestmark = pytest.mark.one_backend
 EXAMPLE = Path(__file__).parents[2] / "docs" / "predict-and-export.md"
@@ -44,16 +44,20 @@ def test_onnx_takes_raw_pixels_of_any_number_and_size(untrained: Any, written: j
         np.testing.assert_allclose(call(image), expected, atol=1e-3 * np.abs(expected).max())
 
 
-def test_a_large_dark_picture_is_standardized_to_the_last_digits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_a_large_dark_picture_is_standardized_to_the_last_digits(to: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime" if to == "onnx" else to)
+    form = format_named(to)
     model = sg.models.unet((None, None, 3), 2, width=2, depth=1, preprocessing="standardize")
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.GroupNormalization))
-    onnx.write(keras.Model(model.input, first.output), tmp_path / "first.onnx", {})
+    file = tmp_path / f"first{form.SUFFIX}"
+    form.write(keras.Model(model.input, first.output), file, {})
     # Most pixels alike, as in fluorescence: summed one after the other in float32, the variance drifts by 0.2 %.
     image = np.full((1, 256, 256, 3), 3.0, np.float32)
     image[:, 60:90, 60:90] = 60.0
     exact = image.astype(np.float64)
     exact = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-6)
-    found = onnx.load(tmp_path / "first.onnx")(image)
+    found = form.load(file)(image)
     np.testing.assert_allclose(found, exact, atol=1e-4 * np.abs(exact).max())
 
 

@@ -17,6 +17,7 @@ SUFFIX = ".onnx"
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 EXTRA = "onnx"
 _AXES = ("batch", "height", "width", "channels")
+_LIMITS = {"float32_lowest": np.finfo(np.float32).min, "float32_highest": np.finfo(np.float32).max}
 
 
 def write(model: keras.Model, path: Path, facts: Mapping[str, str]) -> None:
@@ -51,11 +52,14 @@ def _mean_by_stages(graph: Any) -> None:
     """Take means over an axis at a time: the mean of equally many means, and told to the last digits.
 
     onnxruntime adds up one value after the other: of a dark picture's 196,608 pixels the variance is wrong in the third
-    digit, and so is everything behind a standardization.
+    digit, and so is everything behind a standardization. OpenVINO does so too, and makes one of means that follow each
+    other; a clip at the limits of float32, which changes nothing, keeps them apart.
     """
     from onnx import helper, numpy_helper
 
     constants = {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
+    for name, limit in _LIMITS.items():
+        graph.initializer.append(numpy_helper.from_array(np.asarray(limit), name))
     nodes = []
     for node in graph.node:
         axes = constants.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) > 1 else None
@@ -63,13 +67,15 @@ def _mean_by_stages(graph: Any) -> None:
         if axes is None or len(axes) < 2 or not (kept and kept[0].i):
             nodes.append(node)
             continue
-        names = [node.input[0], *(f"{node.output[0]}__stage{stage}" for stage in range(1, len(axes))), node.output[0]]
+        before = node.input[0]
         for stage, axis in enumerate(axes):
-            over = f"{node.name}__axis{stage}"
+            over, mean = f"{node.name}__axis{stage}", f"{node.output[0]}__stage{stage}"
+            after = f"{mean}_apart" if stage + 1 < len(axes) else node.output[0]
             graph.initializer.append(numpy_helper.from_array(axis.reshape(1), over))
-            made = helper.make_node("ReduceMean", [names[stage], over], [names[stage + 1]], f"{node.name}__{stage}")
-            made.attribute.extend(kept)
-            nodes.append(made)
+            reduced = helper.make_node("ReduceMean", [before, over], [mean], f"{node.name}__{stage}")
+            reduced.attribute.extend(kept)
+            nodes += [reduced, helper.make_node("Clip", [mean, *_LIMITS], [after], f"{node.name}__{stage}_apart")]
+            before = after
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
