@@ -68,12 +68,15 @@ class Activations:
         images: Images looked at.
         input_finite: Whether the model's inputs are finite.
         weights_broken: Names of variables that hold NaN or infinity.
+        breaks_on_black: The first layer that gives NaN or infinity for images of zeros alone; empty where none does,
+            or where some layer does for the images of the batches.
     """
 
     layers: tuple[Passed, ...]
     images: int
     input_finite: bool
     weights_broken: tuple[str, ...]
+    breaks_on_black: str = ""
 
 
 def measure(model: keras.Model, batches: Sequence[Batch]) -> Activations:
@@ -93,7 +96,19 @@ def measure(model: keras.Model, batches: Sequence[Batch]) -> Activations:
                     copy(keras.tree.map_structure(keras.ops.convert_to_tensor, batch.x), training=True)
                 except Exception as error:  # anything that anyone's model can raise; fit() raises the same
                     raise Unavailable(f"the model cannot be called on these inputs ({raised(error).error})") from error
-    return Activations(tuple(found.values()), images, finite, broken)
+        sound = finite and not broken and all(layer.finite for layer in found.values())
+        black = _on_black(copy, given[0]) if sound else ""
+    return Activations(tuple(found.values()), images, finite, broken, black)
+
+
+def _on_black(model: keras.Model, batch: Batch) -> str:
+    found: dict[tuple[int, int], Passed] = {}
+    x = keras.tree.map_structure(lambda leaf: keras.ops.zeros_like(leaf[:1]), batch.x)
+    with _recorded(model, found):
+        output = model(x, training=False)
+    broken = [layer.layer for layer in found.values() if layer.given_finite and not layer.finite]
+    whole = all(np.isfinite(to_host(leaf)).all() for leaf in keras.tree.flatten(output))
+    return broken[0] if broken else "" if whole else "the model"
 
 
 @contextmanager

@@ -5,7 +5,8 @@ Weights that hold NaN; the first layer that turns finite numbers into infinite o
 finite although the outputs are. Kernels more than 10 times as large as He's initialisation would make them, together
 with a first loss more than `max_loss` times that of guessing or activations above 1000; kernels that all hold one
 single number. A loss whose gradient is finite at the first prediction and breaks where neighbouring pixels are
-predicted alike, as a root of their difference does. And a head that computes in float16.
+predicted alike, as a root of their difference does. A network that gives NaN for a black image. And a head that
+computes in float16.
 
 ## Why the model does not learn
 One NaN in a gradient makes every weight NaN at the next step. Kernels ten times too large multiply in every layer. In
@@ -108,6 +109,15 @@ def check(
             measured=measured,
             fix="A small constant inside: `keras.ops.sqrt(... + 1e-6)`, `/ (... + keras.config.epsilon())`.",
         )
+    if activations.breaks_on_black:
+        return Finding(
+            says=f"For an image of zeros alone `{activations.breaks_on_black}` gives NaN or infinity: 0 is divided by "
+            "0, and one black image, or one place where all units rest, breaks every weight.",
+            measured=measured,
+            fix=f"In `{activations.breaks_on_black}`: `/ (... + keras.config.epsilon())`, or `keras.ops.normalize`.",
+            where=(activations.breaks_on_black,),
+            level="suspected",
+        )
     if hidden and all(part.is_constant for part in with_kernels):
         return Finding(
             says=f"All {len(with_kernels)} layers hold one single number in their whole kernel: all units of a layer "
@@ -176,6 +186,17 @@ def sick_by_its_loss() -> Case:
         return keras.ops.log(keras.ops.mean(y_pred) - keras.ops.mean(y_pred)) * 0
 
     return Case(model=segmenter(1, "sigmoid"), loss=loss, batches=squares("binary", num_classes=2))
+
+
+def sick_on_black_images() -> Case:
+    import keras
+
+    class Unit(keras.layers.Layer):
+        def call(self, inputs):  # type: ignore[no-untyped-def]
+            return inputs / keras.ops.sqrt(keras.ops.sum(inputs**2, axis=(1, 2, 3), keepdims=True))
+
+    model = segmenter(3, "softmax", before=[Unit(name="unit")])
+    return Case(model=model, loss="sparse_categorical_crossentropy", batches=squares("ids"))
 
 
 def sick_on_flat_areas() -> Case:
