@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,19 @@ def test_a_killed_process_loses_no_task() -> None:
         if answers == 1:
             multiprocessing.active_children()[0].kill()
     assert answers == 8
+
+
+@pytest.mark.parametrize("error", [BrokenExecutor("broken"), OSError("handle is closed")])
+def test_a_pool_that_breaks_while_it_is_given_a_task_loses_none(error: Exception) -> None:
+    class Breaks(ThreadPoolExecutor):
+        def submit(self, work: Any, task: Any) -> Any:  # type: ignore[override]
+            if task == 2:
+                raise error
+            return super().submit(work, task)
+
+    with Breaks(1) as pool, pytest.raises(BrokenExecutor) as caught:
+        list(spread(abs, engine=pool)(range(5)))
+    assert sorted(caught.value.left) == [0, 1, 2, 3, 4]  # type: ignore[attr-defined]
 
 
 def test_processes_that_keep_dying_are_one_clear_error() -> None:

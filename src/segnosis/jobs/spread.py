@@ -56,18 +56,24 @@ def _through(pool: Executor, work: Callable[[T], R], tasks: Iterable[T], ahead: 
     """Answers in the order they come; `BrokenExecutor.left` names what was not done when a pool breaks."""
     tasks = iter(tasks)
     running: dict[Future[R], T] = {}
+    handed: list[T] = []  # a pool that breaks while a task is handed over does not have it
     try:
         while True:
             for task in itertools.islice(tasks, ahead - len(running)):
-                running[pool.submit(work, task)] = task
+                handed = [task]
+                try:
+                    future = pool.submit(work, task)
+                except OSError as error:  # its pipes are closed a moment before it says itself that it is broken
+                    raise BrokenExecutor("a worker died while it was given a task") from error
+                running[future], handed = task, []
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                answer = future.result()
-                del running[future]
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                answer = done.result()
+                del running[done]
                 yield answer
     except BrokenExecutor as error:
-        error.left = itertools.chain(list(running.values()), tasks)  # type: ignore[attr-defined]
+        error.left = itertools.chain(handed, list(running.values()), tasks)  # type: ignore[attr-defined]
         raise
     finally:
         for future in running:
