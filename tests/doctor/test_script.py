@@ -533,3 +533,13 @@ def test_the_branch_that_was_not_taken_is_no_later_fit(room: Room) -> None:
             model.fit(x, y, epochs=3)
     """)
     assert len(room.cases) == 1 and not Path("went on").exists()
+
+
+def test_a_healthy_first_phase_says_that_there_is_another(room: Room) -> None:
+    outcome = room.run("""
+        model = compiled()
+        model.fit(x, y, epochs=2)
+        model.compile("adam", model.loss)
+        model.fit(x, y, epochs=5)
+    """)
+    assert len(room.cases) == 1 and outcome.exit_code == 0 and "`--continue`" in outcome.message

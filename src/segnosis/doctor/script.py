@@ -173,9 +173,12 @@ class _Run:
     def on_fit(self, call: TrainingCall) -> Any:
         with self.guarded():
             case, replaced = case_of_fit(call, self.script(call), self.budget, self.seed)
-            prepares = not has_masks(case) and fits_ahead(user_frames())
+            more = fits_ahead(user_frames())
+            prepares = more and not has_masks(case)
             if not prepares:
                 self.examine(case)
+            if more and not prepares and not self.continue_ and self.diagnoses[-1].healthy:
+                self.notes.append("Another fit() stands further on; `--continue` trains, and examines that one too.")
             if call.refused is not None:
                 self.messages.append(f"fit() itself will refuse this call: {call.refused}.")
         if prepares:
