@@ -4,7 +4,9 @@
 A network of `keras.applications` inside the model, told by its layers' names, with pretrained weights
 (`backbone_weights=`, or `weights="imagenet"` in the script), and the range of what reaches it: −1 to 1, 0 to 255, or
 channels centred on ImageNet's means. Where the first kernel really is no random one, the weights are ImageNet's, and
-the range is more than 10 times too narrow or too wide, that is proof; a smaller misfit is a suspicion.
+the range is more than 10 times too narrow or too wide, that is proof; a smaller misfit is a suspicion. And any
+encoder whose BatchNormalization comes with statistics of a training, where the images do not fit these, and would under
+one of nine other scalings.
 
 ## Why the model does not learn
 It does, but from features of pictures it has never seen: too dark, too grey or a hundred times too bright,
@@ -17,12 +19,14 @@ The `preprocess_input` of that very family, on values from 0 to 255.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
 from segnosis.doctor.case import Case, Script
 from segnosis.doctor.evidence.input_statistics import InputStatistics
 from segnosis.doctor.evidence.layer_names import LayerNames
+from segnosis.doctor.evidence.stored_statistics import AS_GIVEN, StoredStatistics
 from segnosis.doctor.evidence.trainable_map import TrainableMap
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -39,6 +43,10 @@ def check(
     *,
     slack: float = 0.2,
     max_times: float = 10.0,
+    min_misfit: float = 1.0,
+    max_misfit_of_best: float = 0.5,
+    max_share_of_best: float = 0.35,
+    stored_statistics: StoredStatistics | None = None,
     script: Script | None = None,
     backbone_weights: str | None = None,
     trainable_map: TrainableMap | None = None,
@@ -51,7 +59,15 @@ def check(
         "highest_arriving": arriving.high,
         "pretrained": backbone_weights or ("in the script" if script and _PRETRAINED.search(script.source) else None),
     }
+    stored = stored_statistics
+    if stored is not None:
+        given, best = stored.misfit[AS_GIVEN], stored.misfit[stored.best]
+        measured |= {"misfit_of_stored_statistics": given, "misfit_of_best_scaling": best, "best_scaling": stored.best}
+        if given >= min_misfit and best <= min(max_misfit_of_best, max_share_of_best * given):
+            return _by_statistics(stored, measured)
     if layer_names.family is None or layer_names.expects is None:
+        if stored is not None:
+            return Healthy(measured)
         return NotApplicable("no backbone of keras.applications was recognised")
     if measured["pretrained"] is None:
         return NotApplicable(f"nothing says that the {layer_names.family} inside is pretrained")
@@ -74,6 +90,18 @@ def check(
         "scaling.",
         where=(layer_names.first,),
         level="proven" if sure else "suspected",
+        severity="warning",
+    )
+
+
+def _by_statistics(stored: StoredStatistics, measured: dict[str, Any]) -> Finding:
+    return Finding(
+        says=f"What reaches `{stored.layers[0]}` lies {stored.misfit[AS_GIVEN]:.1f} deviations from the statistics that "
+        f"it was trained with, and {stored.misfit[stored.best]:.2f} if the images were `{stored.best}`: the encoder "
+        "was trained on images of another scale.",
+        measured=measured,
+        fix=f"`x = {stored.best}` on the images, for training, validation and prediction.",
+        where=stored.layers[:1],
         severity="warning",
     )
 
@@ -102,6 +130,29 @@ def sick() -> Case:
 
 def sick_uncentred() -> Case:
     return _case(255.0, 0.0)
+
+
+def _trained_encoder(scale: float) -> Case:
+    """Statistics of images from −1 to 1 in its first layer."""
+    import keras
+
+    model = segmenter(3, "softmax", before=[keras.layers.BatchNormalization(name="encoder_norm")])
+    batches = squares("ids")
+    pixels = 2 * batches[0].x - 1
+    norm = model.get_layer("encoder_norm")
+    norm.moving_mean.assign(pixels.mean(axis=(0, 1, 2)))
+    norm.moving_variance.assign(pixels.var(axis=(0, 1, 2)))
+    for batch in batches:
+        batch.x[:] = scale * (2 * batch.x - 1) + (1 - scale)
+    return Case(model=model, batches=batches)
+
+
+def sick_by_its_statistics() -> Case:
+    return _trained_encoder(0.5)
+
+
+def healthy_by_its_statistics() -> Case:
+    return _trained_encoder(1.0)
 
 
 def sick_made_anew() -> Case:
