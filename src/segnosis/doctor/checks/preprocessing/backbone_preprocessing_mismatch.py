@@ -96,9 +96,9 @@ def check(
 
 def _by_statistics(stored: StoredStatistics, measured: dict[str, Any]) -> Finding:
     return Finding(
-        says=f"What reaches `{stored.layers[0]}` lies {stored.misfit[AS_GIVEN]:.1f} deviations from the statistics that "
-        f"it was trained with, and {stored.misfit[stored.best]:.2f} if the images were `{stored.best}`: the encoder "
-        "was trained on images of another scale.",
+        says=f"What reaches `{stored.layers[0]}` lies {stored.misfit[AS_GIVEN]:.1f} deviations from the statistics "
+        f"that it was trained with, and {stored.misfit[stored.best]:.2f} if the images were `{stored.best}`: the "
+        "encoder was trained on images of another scale.",
         measured=measured,
         fix=f"`x = {stored.best}` on the images, for training, validation and prediction.",
         where=stored.layers[:1],
