@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from segnosis.doctor.case import Batch
-from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence._batch_pairs import pairs_of, plane_of
 
 PRICE = "data"
 
@@ -46,11 +46,14 @@ class AxisOrders:
 
 
 def measure(batches: Sequence[Batch]) -> AxisOrders:
-    """Read the numbers of up to 32 samples in every order of axes that a `reshape` confuses with theirs."""
+    """Read the numbers of up to 32 samples in every order of axes that a `reshape` confuses with theirs.
+
+    Masks are read as class ids: planes of one-hot masks that are nearly empty are smooth in any order.
+    """
     pairs = list(islice(pairs_of(batches), _MOST))
     return AxisOrders(
         _compare([pair.image for pair in pairs if pair.image is not None]),
-        _compare([pair.mask for pair in pairs if pair.mask is not None]),
+        _compare([plane_of(pair.mask) for pair in pairs if pair.mask is not None]),
     )
 
 
