@@ -61,9 +61,9 @@ def _compare(arrays: Sequence[np.ndarray]) -> AxisOrder:
     found: dict[str, list[float]] = {}
     for array in arrays:
         values = _alike(np.asarray(array, "float32").reshape(*array.shape[:2], -1))
-        given = _roughness(values)
-        for name, other in _other_orders(values).items() if given else ():
-            found.setdefault(name, []).append(_roughness(other) / given)
+        for name, (other, given) in _in_other_orders(values).items():
+            if given:
+                found.setdefault(name, []).append(other / given)
     if not found:
         return AxisOrder()
     order = min(found, key=lambda name: float(np.median(found[name])))
@@ -78,13 +78,19 @@ def _alike(values: np.ndarray) -> np.ndarray:
     return (values - values.mean(axis=(0, 1))) / (values.std(axis=(0, 1)) + 1e-6)
 
 
-def _other_orders(values: np.ndarray) -> dict[str, np.ndarray]:
+def _in_other_orders(values: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Order of axes → mean differences of numbers that are neighbours in it, and of those that are as given.
+
+    Were the channels whole planes, the last number of a pixel would be next to the first of the following pixel. The
+    numbers of one pixel are not compared: channels may be copies of each other.
+    """
     height, width, channels = values.shape
     orders = {}
     if channels > 1:
-        orders["channels, height, width"] = np.moveaxis(values.reshape(channels, height, width), 0, -1)
+        across = float(np.abs(values[:, 1:, 0] - values[:, :-1, -1]).mean())
+        orders["channels, height, width"] = across, float(np.abs(np.diff(values, axis=1)).mean())
     if height != width:
-        orders["width, height"] = values.reshape(width, height, channels)
+        orders["width, height"] = _roughness(values.reshape(width, height, channels)), _roughness(values)
     return orders
 
 

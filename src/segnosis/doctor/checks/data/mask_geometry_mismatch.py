@@ -74,7 +74,7 @@ def check(
     min_standing_out: float = STANDING_OUT,
     certain_standing_out: float = CERTAIN,
     fewest_held_out: int = 12,
-    max_roughness: float = 0.8,
+    max_roughness: float = 0.88,
     min_smoother: float = 0.9,
     fewest_arrays: int = 8,
     sample_moves: SampleMoves | None = None,
