@@ -108,6 +108,7 @@ def check(
             "a constant.",
             measured=measured,
             fix="A small constant inside: `keras.ops.sqrt(... + 1e-6)`, `/ (... + keras.config.epsilon())`.",
+            level="suspected",  # outputs that are never quite alike live with it
         )
     if activations.breaks_on_black:
         return Finding(
