@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import linecache
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 
+from segnosis.doctor.program_text import Function, function_of, holds, name_of, tree_of
+
 _OF_KERAS = {"epochs", "validation_data", "validation_split", "steps_per_epoch", "initial_epoch"}
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def fits_ahead(frames: Sequence[FrameType]) -> bool:
@@ -24,14 +24,11 @@ def fits_ahead(frames: Sequence[FrameType]) -> bool:
 
 
 def _behind(frame: FrameType) -> bool:
-    try:
-        tree = ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
-    except SyntaxError:  # a notebook's magic, a generated file
+    tree = tree_of(frame)
+    if tree is None:
         return False
-    functions = [node for node in ast.walk(tree) if isinstance(node, _Function)]
-    around = [node for node in functions if node.name == frame.f_code.co_name and _holds(node, frame.f_lineno)]
-    where: ast.AST = max(around, key=lambda node: node.lineno, default=tree)
-    by_name = {node.name: node for node in functions}
+    by_name = {node.name: node for node in ast.walk(tree) if isinstance(node, Function)}
+    where = function_of(tree, frame) or tree
     calls = (call for call in _calls(where, frame.f_lineno) if call.lineno > frame.f_lineno)
     return _reaches_fit(calls, by_name, set())
 
@@ -41,18 +38,18 @@ def _calls(node: ast.AST, line: int) -> Iterator[ast.Call]:
     for name, value in ast.iter_fields(node):
         children = [child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)]
         others = isinstance(node, ast.If | ast.Try) and name in ("orelse", "handlers")
-        if others and any(_holds(part, line) for part in node.body):  # type: ignore[attr-defined]
+        if others and any(holds(part, line) for part in node.body):  # type: ignore[attr-defined]
             continue
         for child in children:
             if isinstance(child, ast.Call):
                 yield child
-            if not isinstance(child, _Function | ast.ClassDef | ast.Lambda):
+            if not isinstance(child, Function | ast.ClassDef | ast.Lambda):
                 yield from _calls(child, line)
 
 
-def _reaches_fit(calls: Iterable[ast.Call], functions: dict[str, _Function], met: set[str]) -> bool:
+def _reaches_fit(calls: Iterable[ast.Call], functions: dict[str, Function], met: set[str]) -> bool:
     for call in calls:
-        name = str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+        name = name_of(call)
         if name == "fit" and _OF_KERAS & {keyword.arg for keyword in call.keywords}:
             return True
         if name in functions and name not in met:
@@ -60,7 +57,3 @@ def _reaches_fit(calls: Iterable[ast.Call], functions: dict[str, _Function], met
             if _reaches_fit(_calls(functions[name], -1), functions, met):
                 return True
     return False
-
-
-def _holds(node: ast.AST, line: int) -> bool:
-    return node.lineno <= line <= (node.end_lineno or node.lineno)  # type: ignore[attr-defined]

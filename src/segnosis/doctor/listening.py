@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import keras
@@ -13,9 +13,13 @@ Heard = Callable[[Any, tuple[Any, ...], Callable[[], Any]], Any]
 """The layer, its arguments by position, and what makes the call; what it returns is what the caller gets."""
 
 
+class Enough(BaseException):
+    """What was waited for has been heard: ends the block of `listening`; no `except Exception` of a layer stops it."""
+
+
 @contextmanager
 def listening(heard: Heard, *, outermost: bool = False) -> Iterator[None]:
-    """Hand every call of a layer on this thread to `heard`, for the length of the block.
+    """Hand every call of a layer on this thread to `heard`, for the length of the block or until it raises `Enough`.
 
     Args:
         heard: Decides what the call gives, most often by making it.
@@ -41,7 +45,7 @@ def listening(heard: Heard, *, outermost: bool = False) -> Iterator[None]:
         finally:
             depth -= 1
 
-    with in_place_of(keras.layers.Layer, "__call__", called):
+    with suppress(Enough), in_place_of(keras.layers.Layer, "__call__", called):
         yield
 
 

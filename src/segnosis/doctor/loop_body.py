@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
-import linecache
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -22,6 +21,7 @@ import numpy as np
 from segnosis.doctor.autodiff import objective_of
 from segnosis.doctor.case import Batch
 from segnosis.doctor.listening import listening
+from segnosis.doctor.program_text import Function, function_of, holds, name_of, tree_of
 from segnosis.doctor.random_state import to_host
 
 _AROUND = ("enumerate", "tqdm", "track", "progress", "list", "tuple", "iter", "reversed", "sorted", "zip")
@@ -50,7 +50,7 @@ class LoopBody:
         """Whether the learning rate is changed inside."""
         parts = list(ast.walk(self.statement))
         rates = [part for part in parts if isinstance(part, ast.Attribute) and part.attr in ("learning_rate", "lr")]
-        calls = [part for part in parts if isinstance(part, ast.Call) and _name_of(part) in ("assign", "set_value")]
+        calls = [part for part in parts if isinstance(part, ast.Call) and name_of(part) in ("assign", "set_value")]
         given = {id(inner) for call in calls for inner in ast.walk(call)}
         return any(isinstance(rate.ctx, ast.Store) or id(rate) in given for rate in rates)
 
@@ -141,23 +141,22 @@ class LoopSamples:
 
 def bodies_of(frames: Sequence[FrameType]) -> tuple[LoopBody, ...]:
     """The `for` and `while` statements that the program is inside of, the innermost first."""
-    found = []
+    found: list[LoopBody] = []
     for frame in frames:
-        lines = linecache.getlines(frame.f_code.co_filename)
-        try:
-            tree = ast.parse("".join(lines))
-        except SyntaxError:  # a notebook's magic, a generated file
-            continue
-        inside = [
-            node
-            for node in ast.walk(tree)
-            if isinstance(node, ast.For | ast.While)
-            and node.lineno <= frame.f_lineno <= (node.end_lineno or node.lineno)
-        ]
-        for node in sorted(inside, key=lambda node: -node.lineno):
-            if _of_this_frame(tree, node, frame):
-                found.append(LoopBody(node, {**frame.f_globals, **frame.f_locals}))
+        tree = tree_of(frame)
+        where = tree if tree is None or frame.f_code.co_name == "<module>" else function_of(tree, frame)
+        inside = [] if where is None else sorted(_loops(where, frame.f_lineno), key=lambda node: -node.lineno)
+        found += [LoopBody(node, {**frame.f_globals, **frame.f_locals}) for node in inside]
     return tuple(found)
+
+
+def _loops(where: ast.AST, line: int) -> Iterator[ast.For | ast.While]:
+    """Loops that a line is inside of, but for those of functions defined in between."""
+    for node in ast.iter_child_nodes(where):
+        if not isinstance(node, Function | ast.Lambda):
+            if isinstance(node, ast.For | ast.While) and holds(node, line):
+                yield node
+            yield from _loops(node, line)
 
 
 def planned_by(bodies: Sequence[LoopBody]) -> dict[str, int]:
@@ -214,31 +213,15 @@ def _image_and_mask(item: Any) -> tuple[int, int] | None:
     return (wide[0], wide[1]) if len(wide) >= 2 else None
 
 
-def _of_this_frame(tree: ast.Module, node: ast.stmt, frame: FrameType) -> bool:
-    """Whether the innermost function around `node` is the frame's."""
-    functions = [
-        other
-        for other in ast.walk(tree)
-        if isinstance(other, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        and other.lineno <= node.lineno <= (other.end_lineno or other.lineno)
-    ]
-    inner = max(functions, key=lambda function: function.lineno, default=None)
-    return getattr(inner, "name", "<module>") == frame.f_code.co_name
-
-
 def _leaves_function(statement: ast.stmt) -> bool:
     """Whether it holds what means nothing outside of a function."""
     return any(isinstance(part, ast.Return | ast.Yield | ast.YieldFrom | ast.Await) for part in ast.walk(statement))
 
 
-def _name_of(call: ast.Call) -> str:
-    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
-
-
 def _count(node: ast.expr, variables: dict[str, Any]) -> int | None:
-    if isinstance(node, ast.Call) and _name_of(node) in _AROUND and node.args:
+    if isinstance(node, ast.Call) and name_of(node) in _AROUND and node.args:
         return _count(node.args[0], variables)
-    is_range = isinstance(node, ast.Call) and _name_of(node) in ("range", "trange")
+    is_range = isinstance(node, ast.Call) and name_of(node) in ("range", "trange")
     if not is_range and not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.List | ast.Tuple):
         return None
     try:

@@ -41,7 +41,7 @@ class OwnLoop:
         data, validation: What `draw` takes, `()` when not found.
         loss: The loss, or `None`.
         names: What was found → the variable's name in the program.
-        bodies: The `for` statements around the step, the innermost first.
+        bodies: The `for` and `while` statements around the step, the innermost first.
     """
 
     model: keras.Model | None

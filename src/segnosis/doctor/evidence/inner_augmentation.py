@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from segnosis.doctor.batches import as_tensors
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import images_of
-from segnosis.doctor.listening import listening
+from segnosis.doctor.listening import Enough, listening
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import untouched
 
@@ -67,23 +68,22 @@ def _few(batches: Sequence[Batch]) -> Iterator[Batch]:
 def _heard(model: keras.Model, batches: Sequence[Batch], training: bool) -> dict[str, tuple[Any, np.ndarray]]:
     """Layers before the first with weights to train, and the images behind each."""
     met: dict[str, tuple[Any, list[np.ndarray]]] = {}
-    is_over = False
 
     def note(layer: Any, args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
-        nonlocal is_over
+        is_leaf = not list(layer._flatten_layers(include_self=False))
+        if is_leaf and layer.built and layer.trainable_weights:
+            raise Enough
         output = call()
-        if not list(layer._flatten_layers(include_self=False)):
-            is_over = is_over or bool(layer.trainable_weights)
-            if not is_over and _augments(layer) and len(getattr(output, "shape", ())) == 4:
-                met.setdefault(layer.name, (layer, []))[1].append(to_host(output))
+        if is_leaf and _augments(layer) and len(getattr(output, "shape", ())) == 4:
+            met.setdefault(layer.name, (layer, []))[1].append(to_host(output))
         return output
 
-    with untouched(model), warnings.catch_warnings(), listening(note):
+    with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for batch in batches:
-            is_over = False
             try:
-                model(keras.tree.map_structure(keras.ops.convert_to_tensor, batch.x), training=training)
+                with listening(note):
+                    model(as_tensors(batch.x), training=training)
             except Exception as error:  # whatever the model raises; the checks of its shapes say so
                 raise Unavailable(f"the model raises {type(error).__name__}") from error
             if not met:

@@ -29,8 +29,8 @@ class LossGradient:
         arrays: Its gradient per batch, in the shape of the output.
         raised: What the loss raised, else `None`.
         raised_by_values: Whether it no longer raises once values that are no class are class 0.
-        flat: Whether the gradient is finite where all pixels are predicted alike; `None` where it is not even so at
-            the model's own predictions.
+        flat: Whether the gradient of the last batch is finite where all pixels are predicted alike; `None` where it is
+            not even so at the model's own predictions.
     """
 
     values: tuple[float, ...]
@@ -71,16 +71,13 @@ def _of(head: Head, encoding: Encoding, output: Output) -> LossGradient:
             return LossGradient(tuple(values), tuple(arrays), raised(error).error, blamed)
         values.append(value)
         arrays.append(gradient)
-    return LossGradient(tuple(values), tuple(arrays), flat=_on_flat(head, encoding, output, arrays))
+    sound = bool(arrays) and all(np.isfinite(gradient).all() for gradient in arrays)
+    return LossGradient(tuple(values), tuple(arrays), flat=_on_flat(ask, y_pred) if sound else None)
 
 
-def _on_flat(head: Head, encoding: Encoding, output: Output, arrays: Sequence[np.ndarray]) -> bool | None:
-    if not arrays or not all(np.isfinite(gradient).all() for gradient in arrays):
-        return None
-    y_pred = output.arrays[0]
+def _on_flat(ask: Callable[[Any], Any], y_pred: np.ndarray) -> bool:
+    """Whether the gradient is finite where the mean prediction is given to all pixels."""
     level = y_pred.mean(axis=tuple(range(y_pred.ndim - 1)), dtype="float64").astype(y_pred.dtype)
-    keep, weight = len(y_pred), encoding.weights[0]
-    ask = partial(_ask, head.loss, encoding.arrays[0][:keep], None if weight is None else weight[:keep])
     return bool(np.isfinite(array_gradient(ask, np.broadcast_to(level, y_pred.shape).copy())[1]).all())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +43,11 @@ class Monitor:
         if self.counted is not None:
             why = f"it is {self.counted[0]:.3g} for a perfect prediction and {self.counted[1]:.3g} for a wrong one"
         return f"{self.callback} takes `{self.monitor}` for better where it is {_WORD[self.mode]}: {why}."
+
+
+def first_reversed(monitors: Sequence[Monitor] | None, *callbacks: str) -> Monitor | None:
+    """The first of the callbacks of these classes that waits for worse."""
+    return next((one for one in monitors or () if one.is_reversed and one.callback in callbacks), None)
 
 
 _WORD = {"min": "lower", "max": "higher"}

@@ -19,7 +19,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import images_of
 from segnosis.doctor.graph import all_layers
-from segnosis.doctor.listening import listening
+from segnosis.doctor.listening import Enough, listening
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import untouched
 
@@ -61,10 +61,6 @@ class StoredStatistics:
         return min(self.misfit, key=lambda name: self.misfit[name])
 
 
-class _EnoughError(BaseException):
-    """The layers that were waited for have been called; nothing behind them is of interest."""
-
-
 def measure(model: keras.Model, batches: Sequence[Batch], optimizer: Any = None) -> StoredStatistics:
     """Raises `Unavailable` where no layer comes with statistics, or the model takes more than images."""
     if int(to_host(getattr(optimizer, "iterations", np.zeros(())))) > 0:
@@ -98,14 +94,12 @@ def _misfit(model: keras.Model, x: np.ndarray, known: Sequence[Any]) -> float:
             wider = np.abs(np.log((given.std(axis=(0, 1, 2)) + 1e-6) / np.sqrt(variance)))
             seen[id(layer)] = float(np.mean(away + wider))
             if len(seen) == len(known):
-                raise _EnoughError
+                raise Enough
         return call()
 
     try:
         with listening(note):
             model(keras.ops.convert_to_tensor(x), training=False)
-    except _EnoughError:
-        pass
     except Exception as error:  # anything that anyone's model can raise; fit() raises the same
         raise Unavailable(f"the model cannot be called on these images ({raised(error).error})") from error
     if not seen:

@@ -83,8 +83,8 @@ def check(
     axis_orders: AxisOrders | None = None,
 ) -> Verdict:
     agreement = batch_agreement if batch_agreement is not None and batch_agreement.compared >= 8 else pair_agreement
-    for part in ("image", "mask"):
-        order = getattr(axis_orders, f"{part}s", AxisOrder())
+    orders = {} if axis_orders is None else {"image": axis_orders.images, "mask": axis_orders.masks}
+    for part, order in orders.items():
         if order.samples >= fewest_arrays and order.roughness <= max_roughness and order.smoother >= min_smoother:
             return _scrambled(part, order)
     if agreement is None and pair_files is None:

@@ -46,13 +46,14 @@ def check(
 ) -> Verdict:
     measured: dict[str, Any] = {}
     worst: Finding | None = None
+    suspected: Finding | None = None
     for head in heads:
         probe = perfect_prediction.get(head.name)
         for metric in probe.metrics if probe is not None else ():
             key = f"{head.name}/{metric.name}" if len(heads) > 1 else metric.name
             measured[key] = _plain(metric.values.perfect) if metric.values else "raises"
             if not _is_score(metric):
-                worst = worst or _above_one(metric, measured, max_gap)
+                suspected = suspected or _above_one(metric, measured, max_gap)
                 continue
             problem = _problem(metric, max_gap)
             if problem is not None and worst is None:
@@ -62,18 +63,17 @@ def check(
                     fix=_fix(head, encodings[head.name], metric),
                     where=(metric.name,),
                 )
-    if worst is not None:
-        return worst
+    if worst is not None or suspected is not None:
+        return worst or suspected  # type: ignore[return-value]
     return Healthy(measured) if measured else NotApplicable("no metric could be asked about a known prediction")
 
 
 def _above_one(metric: ProbedMetric, measured: dict[str, Any], max_gap: float) -> Finding | None:
     """Of a name that tells nothing: what is 0 for background alone and little above 1 for a perfect prediction."""
     known = metric.values
-    worst = max(known.wrong, known.shuffled) if known is not None else np.nan
     if known is None or not (1 + max_gap < known.perfect < 2 and abs(metric.background) < max_gap):
         return None
-    if not worst < known.perfect - max_gap:
+    if not max(known.wrong, known.shuffled) < known.perfect - max_gap:
         return None
     return Finding(
         says=f"{metric.name} is {metric.background:.3f} for background alone and {known.perfect:.3f} for a perfect "

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence.monitors import Monitor
+from segnosis.doctor.evidence.monitors import Monitor, first_reversed
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.evidence.planned_training import PlannedTraining
 from segnosis.doctor.evidence.rate_trials import RateTrials
@@ -88,32 +88,35 @@ def check(
         )
     if not moved.knows_gradients:
         return NotApplicable("the rate is no contradiction, and no gradient could be measured")
-    tails_off = decays and moved.steps_that_count < min(min_steps_that_count, min_share_that_counts * moved.steps)
-    early = Finding(
-        says=f"{name} leaves {moved.steps - moved.steps_that_count} of {moved.steps} planned steps to a rate of "
-        "next to nothing: the schedule counts in other steps than the training.",
-        measured=measured,
-        fix=fix,
-        level="suspected",
-    )
-    tells = planned_training.is_said and not planned_training.done
-    unless_tried: Finding | Healthy = early if tails_off and tells else Healthy(measured)
-    plateau = next((one for one in monitors or () if one.is_reversed and one.callback == "ReduceLROnPlateau"), None)
+    suspicion: Finding | None = None
+    plateau = first_reversed(monitors, "ReduceLROnPlateau")
     if plateau is not None:
-        unless_tried = Finding(
+        suspicion = Finding(
             says=plateau.said,
             measured={**measured, "monitor": plateau.monitor, "mode": plateau.mode},
             fix=f"`mode='{plateau.better}'` in `ReduceLROnPlateau`: it lowers the rate while the model learns.",
             level="suspected",
         )
+    elif (
+        decays
+        and moved.steps_that_count < min(min_steps_that_count, min_share_that_counts * moved.steps)
+        and planned_training.is_said
+        and not planned_training.done
+    ):
+        suspicion = Finding(
+            says=f"{name} leaves {moved.steps - moved.steps_that_count} of {moved.steps} planned steps to a rate of "
+            "next to nothing: the schedule counts in other steps than the training.",
+            measured=measured,
+            fix=fix,
+            level="suspected",
+        )
     if rate_trials is None or rate_trials.asks != "too-low":
-        return unless_tried
-    if rate_trials.gave_up and isinstance(unless_tried, Finding):
-        return unless_tried
+        return suspicion or Healthy(measured)
     if rate_trials.gave_up:
-        return NotApplicable(f"the steps are small, but {rate_trials.gave_up}; `--prove` takes the time")
+        because = f"the steps are small, but {rate_trials.gave_up}; `--prove` takes the time"
+        return suspicion or NotApplicable(because)
     if not rate_trials.faithful:  # the plan moves the kernels by more than their own size
-        return unless_tried
+        return suspicion or Healthy(measured)
     planned, reference = rate_trials.trials
     progress = [
         (start - end) / (start - best) if start > best else 1.0
@@ -150,7 +153,7 @@ def check(
             fix=fix,
             level="confirmed" if sure else "suspected",
         )
-    return unless_tried
+    return suspicion or Healthy(measured)
 
 
 def mend(case: Case) -> Case:

@@ -19,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence.monitors import Monitor
+from segnosis.doctor.evidence.monitors import Monitor, first_reversed
 from segnosis.doctor.evidence.planned_training import PlannedTraining
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "OPT003", "note"
-_KEEPING = ("EarlyStopping", "ModelCheckpoint")
 EXPLAINED_BY = ("DAT", "LAB", "PRE", "HED", "LOS", "NRM", "OPT001", "OPT002", "OUT002")
 
 
@@ -37,7 +36,7 @@ def check(
     min_steps: int = 12,
     monitors: tuple[Monitor, ...] | None = None,
 ) -> Verdict:
-    reversed_ = next((one for one in monitors or () if one.is_reversed and one.callback in _KEEPING), None)
+    reversed_ = first_reversed(monitors, "EarlyStopping", "ModelCheckpoint")
     if reversed_ is not None:
         return Finding(
             says=f"{reversed_.said} 1 of {len(monitors or ())} that watch a number.",

@@ -1,0 +1,39 @@
+"""Where a running program stands in its own text: the tree of a frame's file, and the function it is in."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from types import FrameType
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def tree_of(frame: FrameType) -> ast.Module | None:
+    """The file that a frame runs in; `None` where it is not Python alone, as with a notebook's magic."""
+    try:
+        return ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
+    except SyntaxError:
+        return None
+
+
+def function_of(tree: ast.Module, frame: FrameType) -> Function | None:
+    """The definition of the function that a frame runs; `None` for a module, a lambda or a comprehension."""
+    around = [node for node in ast.walk(tree) if isinstance(node, Function) and holds(node, frame.f_lineno)]
+    named = [node for node in around if node.name == frame.f_code.co_name]
+    return max(named, key=lambda node: node.lineno, default=None)
+
+
+def holds(node: ast.stmt | ast.expr, line: int) -> bool:
+    """Whether a line is one of the node's."""
+    return node.lineno <= line <= (node.end_lineno or node.lineno)
+
+
+def name_of(call: ast.Call) -> str:
+    """What is called: a function's or a method's own name.
+
+    Example:
+        >>> name_of(ast.parse("model.fit(x)", mode="eval").body)
+        'fit'
+    """
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
