@@ -5,7 +5,6 @@ Importing the package is light: no backend is loaded until something needs it.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -40,10 +39,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    from segnosis.core.discovery import imported
+
     if name in _ROOMS:
-        return importlib.import_module(f"segnosis.{name}")
+        return imported(f"segnosis.{name}")
     if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
+        return getattr(imported(_WHERE[name]), name)
     raise AttributeError(f"module 'segnosis' has no attribute {name!r}")
 
 

@@ -60,6 +60,9 @@ def test_every_option_is_explained(name: str) -> None:
         ("train", "--out", "{out}"),
         ("train", "{empty}", "--out", "{out}", "--minutes", "-1"),
         ("train", "{empty}", "--out", "{out}", "--minutes", "1", "--epochs", "3"),
+        ("train", "{empty}", "--out", "{out}", "--track", "paper"),
+        ("train", "{empty}", "--out", "{out}", "--track", "paper", "--folds", "3"),
+        ("train", "{empty}", "--out", "{out}", "--nan", "nan"),
         ("train", "--resume", "--out", "{missing}"),
         ("train", "--plan", "{missing}"),
         ("plan", "{missing}"),
@@ -111,7 +114,7 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 from segnosis.cli.main import main
-main(["explain", "LAB001"])
+main(["train", "nowhere"])
 """
     environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
@@ -123,6 +126,18 @@ def test_a_mistyped_command_is_told_with_exit_code_2(capsys: pytest.CaptureFixtu
     code, _, err = _run(capsys, "trian")
     assert code == 2
     assert "trian" in err
+
+
+def test_pages_are_those_of_the_checks_and_load_no_keras(capsys: pytest.CaptureFixture[str]) -> None:
+    from segnosis.cli.pages import pages
+    from segnosis.doctor.check import all_checks
+
+    stated = [(check.code, check.name, check.severity, check.page, check.title) for check in all_checks()]
+    assert [(page.code, page.name, page.severity, page.text, page.title) for page in pages()] == stated
+    code = "import sys; from segnosis.cli.main import application\n"
+    code += "application()(sys.argv[1:], standalone_mode=False); sys.exit('keras' in sys.modules)"
+    for words in (("explain", "lab001"), ("list", "checks"), ("list", "models")):
+        assert subprocess.run([sys.executable, "-c", code, *words], capture_output=True, timeout=300).returncode == 0
 
 
 def test_explain_and_list_agree(capsys: pytest.CaptureFixture[str]) -> None:

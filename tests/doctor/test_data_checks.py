@@ -439,3 +439,9 @@ def test_a_moved_mask_must_fit_its_own_image_better_than_others(surprise: float,
 def test_masks_of_the_middle_are_compared_with_the_middle() -> None:
     images, masks = scenes(32, seed=5)
     assert not findings(Case(batches=batches(images, masks[:, 8:-8, 8:-8]), num_classes=2))
+
+
+def test_masks_of_the_middle_are_no_moved_ones() -> None:
+    images, masks = scenes(32, seed=5)
+    seen = sample_moves.measure(batches(images, masks[:, 8:-8, 8:-8]))
+    assert seen.turns.moves == {"as given": 32}

@@ -18,6 +18,7 @@ from segnosis.core.errors import ArgumentError, DataError, RunError
 from segnosis.core.run_folder import RunFolder, write_json
 from segnosis.jobs import predict_one as one
 from segnosis.jobs.spread import spread
+from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 
 pytestmark = pytest.mark.one_backend
@@ -155,8 +156,31 @@ def test_a_volume_of_channels_gets_one_mask(tmp_path: Path) -> None:
     assert found.shape == volume.shape[:3]
     assert np.array_equal(found, volume[..., 1] > 0), "the network looks at the second channel"
     nib.save(nib.Nifti1Image(np.zeros((20, 16, 5, 3), np.float32), np.eye(4)), tmp_path / "three.nii.gz")
-    with pytest.raises(DataError, match="channels=3, channels of the others=1"):
-        sg.predict(_above(0.0, RunFolder(tmp_path / "grey")), tmp_path / "three.nii.gz", tmp_path / "none")
+    with pytest.raises(DataError, match="channels=3, channels of the others=2"):
+        sg.predict(tmp_path / "run", tmp_path / "three.nii.gz", tmp_path / "none")
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4])
+def test_every_frame_of_a_volume_gets_a_mask(frames: int, tmp_path: Path) -> None:
+    import nibabel as nib
+
+    volume = np.random.default_rng(0).normal(size=(20, 16, 5, frames)).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume, np.diag([1.0, 1.0, 8.0, 1.0])), tmp_path / "beats.nii.gz")
+    (written,) = sg.predict(_above(0.0, RunFolder(tmp_path / "run")), tmp_path / "beats.nii.gz", tmp_path / "out")
+    _lies_on(written, tmp_path / "beats.nii.gz", 0.0)
+
+
+def test_files_of_channels_are_one_image_where_the_network_takes_so_many(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    volume = np.random.default_rng(0).normal(size=(20, 16, 5, 2)).astype(np.float32)
+    for channel in range(2):
+        nib.save(nib.Nifti1Image(volume[..., channel], np.eye(4)), tmp_path / f"brain_007_{channel:04d}.nii.gz")
+    two, one_ = _above(0.0, RunFolder(tmp_path / "two"), channels=2), _above(0.0, RunFolder(tmp_path / "one"))
+    (written,) = sg.predict(two, tmp_path, tmp_path / "out")
+    assert written.name == "brain_007.nii.gz"
+    assert np.array_equal(np.asarray(nib.load(written).dataobj), volume[..., 1] > 0)
+    assert len(sg.predict(one_, tmp_path, tmp_path / "each")) == 2
 
 
 def test_masks_lie_on_real_volumes(shared_data: Path, tmp_path: Path) -> None:
@@ -325,7 +349,6 @@ def test_a_dask_cluster_predicts_the_same_and_loses_nothing_with_a_worker(untrai
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
     ) as cluster:
-        from segnosis.training.listener import Listener
 
         class Kill(Listener):
             def step(self, what: str, done: int = 0, total: int | None = None) -> None:
@@ -341,3 +364,50 @@ def test_a_scheduler_that_is_not_there_is_told(untrained: Any, tmp_path: Path) -
     pytest.importorskip("distributed")
     with pytest.raises(ArgumentError, match="scheduler must answer"):
         sg.predict(untrained, _pictures(tmp_path / "in", 1), tmp_path / "out", engine="dask://127.0.0.1:1")
+
+
+def test_pixels_of_no_number_are_an_error_or_what_they_are_told_to_be(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    volume = np.random.default_rng(0).normal(size=(20, 16, 5)).astype(np.float32)
+    volume[:4, :, 2], volume[19, 15, 4] = np.nan, np.inf
+    file = tmp_path / "in" / "holes.nii.gz"
+    file.parent.mkdir()
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), file)
+    nib.save(nib.Nifti1Image(np.nan_to_num(volume, nan=0, posinf=0), np.eye(4)), file.with_name("whole.nii.gz"))
+    run, out = _above(-1.0, RunFolder(tmp_path / "run")), tmp_path / "out"
+    with pytest.raises(DataError, match=r"holes\.nii\.gz.*NaN or infinity=64, of=320.*--nan 0"):
+        sg.predict(run, tmp_path / "in", out)
+    assert [path.name for path in out.glob("*.nii.gz")] == ["whole.nii.gz"], "no mask is made of what is no number"
+    heard = _Heard()
+    for number, places in ((0.0, True), (-9.0, False)):
+        (found, _) = sg.predict(run, tmp_path / "in", out, nan=number, overwrite=True, listener=heard)
+        assert (np.asarray(nib.load(found).dataobj)[~np.isfinite(volume)] == places).all()
+    assert "1 of 2 images held NaN or infinite pixels, read as 0" in heard.said
+    plan = Plan.load(run / "plan.yaml")
+    plan.with_(nan=-9.0).save(run / "plan.yaml")
+    (found, _) = sg.predict(run, tmp_path / "in", out, overwrite=True)
+    assert not np.asarray(nib.load(found).dataobj)[~np.isfinite(volume)].any(), "as the run was trained"
+    with pytest.raises(ArgumentError, match="nan=inf"):
+        sg.predict(run, file, out, nan=float("inf"))
+
+
+def test_pixels_of_no_number_are_found_by_windows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).normal(size=(150, 230)).astype(np.float32)
+    pixels[100:, 200:] = np.nan
+    tifffile.imwrite(tmp_path / "slide.tif", pixels, rowsperstrip=16)
+    run = _above(0.0, RunFolder(tmp_path / "run"))
+    monkeypatch.setattr(one, "LARGE", 1)
+    monkeypatch.setattr(one, "_whole", None)
+    with pytest.raises(DataError, match="NaN or infinity"):
+        sg.predict(run, tmp_path / "slide.tif", tmp_path / "out")
+    (written,) = sg.predict(run, tmp_path / "slide.tif", tmp_path / "out", nan=-1)
+    assert np.array_equal(tifffile.imread(written), np.nan_to_num(pixels, nan=-1) > 0)
+
+
+class _Heard(Listener):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)

@@ -2,7 +2,7 @@
 
 import time
 
-NOT_UNITS = {"main", "screen"}
+NOT_UNITS = {"main", "pages", "screen"}
 
 BEGAN = time.monotonic()
 """When the command began: what it loads from here on is part of a user's minutes."""

@@ -29,7 +29,7 @@ def command(
     json: Path | None = typer.Option(None, "--json", help="Write the scores here."),
     update: bool = typer.Option(False, "--update", help="Put the scores into RUN and its report; without DATA."),
 ) -> None:
-    """Score RUN on samples with masks, whole images, per class, with 95 % intervals; classes are matched by name."""
+    """Score RUN on samples with masks. Whole images, per class, with 95 % intervals; classes are matched by name."""
     from segnosis.cli.screen import Screen, load_keras
     from segnosis.core.errors import ArgumentError
     from segnosis.core.run_folder import write_json

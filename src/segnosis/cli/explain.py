@@ -9,10 +9,9 @@ EXAMPLES = ("segnosis explain LAB002",)
 
 def command(check: str = typer.Argument(..., metavar="CODE", help="Code or name of a check, as LAB002.")) -> None:
     """Say what a check looks for, why it matters and what to do."""
-    from segnosis.cli.screen import load_keras
+    from segnosis.cli.pages import pages
+    from segnosis.doctor.check import code_of
 
-    load_keras()  # the checks bring it, and its notes would stand above the page
-    from segnosis.doctor.check import find
-
-    found = find(check)
-    print(f"{found.code} {found.name} ({found.severity})\n\n{found.page}")
+    known = {page.code: page for page in pages()}
+    found = known[code_of(check, {page.name: code for code, page in known.items()})]
+    print(f"{found.code} {found.name} ({found.severity})\n\n{found.text}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-from pathlib import Path
 
 import typer
 
@@ -26,17 +24,13 @@ def command(
     ),
 ) -> None:
     """List what there is of a kind, one line each."""
+    from segnosis.cli.pages import pages, source
     from segnosis.core import discovery
     from segnosis.core.errors import ArgumentError, did_you_mean
 
     if kind == "checks":
-        from segnosis.cli.screen import load_keras
-
-        load_keras()
-        from segnosis.doctor.check import all_checks
-
-        for check in all_checks():
-            print(f"{check.code}  {check.name:<38}{check.title}")
+        for page in pages():
+            print(f"{page.code}  {page.name:<38}{page.title}")
         return
     if kind not in _FAMILIES:
         raise ArgumentError(
@@ -45,13 +39,5 @@ def command(
     names = discovery.names(_FAMILIES[kind])
     width = max(map(len, names)) + 2
     for name in names:
-        print(f"{name:<{width}}{_summary(f'{_FAMILIES[kind]}.{name}')}")
-
-
-def _summary(module: str) -> str:
-    """First line of a module's docstring, read without importing it: a listing loads no backend."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return ""
-    page = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
-    return page.split("\n", 1)[0]
+        summary = (ast.get_docstring(source(f"{_FAMILIES[kind]}.{name}")) or "").split("\n", 1)[0]
+        print(f"{name:<{width}}{summary}")

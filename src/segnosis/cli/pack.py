@@ -15,6 +15,7 @@ def command(
     out: Path = typer.Option(..., "--out", help="Folder for the shards; run again, it goes on where it was stopped."),
     shard_megabytes: int = typer.Option(256, "--shard-megabytes", min=1, help="Size at which a shard is closed."),
     skip_unreadable: bool = typer.Option(False, "--skip-unreadable", help="Leave out samples that cannot be read."),
+    nan: float | None = typer.Option(None, "--nan", help="Number to read NaN and infinite pixels as."),
 ) -> None:
     """Write a data set as shards, for fast streaming. They hold decoded samples with checksums."""
     from segnosis.cli.screen import Screen
@@ -22,7 +23,7 @@ def command(
 
     screen = Screen()
     try:
-        pack(data, out, shard_megabytes=shard_megabytes, skip_unreadable=skip_unreadable, listener=screen)
+        pack(data, out, shard_megabytes=shard_megabytes, skip_unreadable=skip_unreadable, nan=nan, listener=screen)
     finally:
         screen.close()
     print(f"{out}: packed; train with `segnosis train {quote(str(out))}`")

@@ -20,6 +20,7 @@ def command(
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     range_test: bool = typer.Option(False, "--range-test", help="Measure the learning rate by a short training."),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of everything random."),
+    nan: float | None = typer.Option(None, "--nan", help="Number to read NaN and infinite pixels as."),
 ) -> None:
     """Print what `segnosis train DATA` would do. Each decision has its reason."""
     from segnosis.cli.screen import Screen, load_keras
@@ -36,6 +37,7 @@ def command(
         epochs=epochs,
         range_test=range_test,
         seed=seed,
+        nan=nan,
         listener=screen,
     )
     screen.close()

@@ -23,6 +23,7 @@ def command(
     workers: int = typer.Option(1, "--workers", help="Processes that predict side by side."),
     engine: str | None = typer.Option(None, "--engine", help="dask://host:port of a scheduler, in place of processes."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Predict again what is in the folder already."),
+    nan: float | None = typer.Option(None, "--nan", help="Number to read NaN and infinite pixels as; else as planned."),
 ) -> None:
     """Write a mask for every image. PNG with palette, TIFF for a TIFF, volumes with their own affine.
 
@@ -61,6 +62,7 @@ def command(
         workers=workers,
         engine=engine,
         overwrite=overwrite,
+        nan=nan,
         listener=screen,
     )
     screen.close()

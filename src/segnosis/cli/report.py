@@ -22,7 +22,7 @@ def command(
         None, "--out", "-o", help="Page to write, if not RUN's report.html, or comparison.html of several."
     ),
 ) -> None:
-    """Write RUN's report.html again; follow a run with --live; compare two or more runs on one page."""
+    """Write RUN's report.html again. With --live follow a run; of two or more runs compare them on one page."""
     from segnosis.core.errors import ArgumentError
     from segnosis.core.run_folder import RunFolder
     from segnosis.jobs.run import fold_folders, opened

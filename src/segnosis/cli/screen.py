@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from segnosis.core.errors import ArgumentError, MissingPackageError, SegnosisError
+from segnosis.core.errors import ArgumentError
 from segnosis.training.listener import Listener
 
 if TYPE_CHECKING:
@@ -127,10 +127,6 @@ def ends_in(file: Path | None, option: str, *suffixes: str) -> None:
         )
 
 
-_EXTRAS = {"tensorflow": "tensorflow-cpu", "jax": "jax", "torch": "torch"}
-"""What of ours brings each backend of Keras."""
-
-
 def load_keras() -> None:
     """Import Keras and its backend without their start-up notes, which are no news; a failure shows them all.
 
@@ -142,6 +138,8 @@ def load_keras() -> None:
     import os
     import tempfile
 
+    from segnosis.core.discovery import no_backend
+
     # TensorFlow warns of networks compiled one after the other, which is what scoring every depth, or probing, does.
     logging.getLogger("tensorflow").addFilter(lambda record: "retracing" not in str(record.msg))
     sys.stderr.flush()
@@ -151,7 +149,7 @@ def load_keras() -> None:
         try:
             import keras  # noqa: F401
         except BaseException as error:
-            if (told := _no_backend(error)) is not None:
+            if (told := no_backend(error)) is not None:
                 raise told from error
             notes.seek(0)
             os.write(kept, notes.read())
@@ -159,20 +157,3 @@ def load_keras() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-
-
-def _no_backend(error: BaseException) -> SegnosisError | None:
-    """What is told when Keras lacks its backend; nothing of another error."""
-    import os
-
-    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        return MissingPackageError(
-            error.name, purpose=f"Keras, set to its backend {error.name},", extra=_EXTRAS[error.name]
-        )
-    if isinstance(error, ValueError) and "backend" in str(error):
-        return ArgumentError(
-            "Keras computes with one of its backends.",
-            received={"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "as in keras.json")},
-            cure=f"Set it to {', '.join(_EXTRAS)}, or leave it out.",
-        )
-    return None

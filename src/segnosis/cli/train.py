@@ -24,13 +24,14 @@ def command(
     epochs: int | None = typer.Option(None, "--epochs", help="Epochs to train."),
     seed: int | None = typer.Option(None, "--seed", min=0, help="Seed of everything random."),
     folds: int | None = typer.Option(None, "--folds", help="Cross-validate: a run for each fold of whole groups."),
+    nan: float | None = typer.Option(None, "--nan", help="Number to read NaN and infinite pixels as."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run, or folds, in --out."),
     anyway: bool = typer.Option(False, "--anyway", help="Train although the data has a proven error."),
     track: list[str] = typer.Option(
         [], "--track", metavar="NAME", help="Record also to tensorboard or mlflow; may be given twice."
     ),
 ) -> None:
-    """Train on DATA, score on held-out samples, diagnose, and write a report."""
+    """Train on DATA, score, diagnose, and write a report. Scores are those of held-out samples."""
     from segnosis.cli import BEGAN
     from segnosis.cli.screen import Screen, load_keras, then
     from segnosis.core.errors import ArgumentError
@@ -42,11 +43,13 @@ def command(
     from segnosis.report.scores_text import depth_table, table
     from segnosis.training import processes
     from segnosis.training.plan import Plan
+    from segnosis.training.tracking.tracked import known
 
     if not data and plan is None and not resume:
         raise ArgumentError(
             "`segnosis train` needs data or a plan.", cure="Name a folder of images and masks: `segnosis train DATA`."
         )
+    known(track)
     load_keras()
     source = Plan.load(plan) if plan else data
     if isinstance(source, Plan) and data:
@@ -54,7 +57,7 @@ def command(
     screen = Screen()
     asked: dict[str, Any] = {
         "out": out, "model": model, "backbone": backbone, "weights": weights, "minutes": minutes, "epochs": epochs,
-        "resume": resume, "anyway": anyway, "seed": seed, "track": track, "listener": screen,
+        "resume": resume, "anyway": anyway, "seed": seed, "nan": nan, "track": track, "listener": screen,
     }  # fmt: skip
     if folds is not None or (resume and out is not None and fold_folders(out)):
         made = cross_validate(source, folds=folds, **asked)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from segnosis.core.errors import DataError, RunError
@@ -18,6 +19,16 @@ class RunFolder:
     """Paths inside a run folder; the names are a contract (see the README's "A run folder")."""
 
     root: Path
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with the run, or the cross-validation, as a message names it.
+
+        Example:
+            >>> print(RunFolder(Path("runs/my first")).resume)
+            `segnosis train --resume --out 'runs/my first'`
+        """
+        return f"`segnosis train --resume --out {quote(str(self.root))}`"
 
     @property
     def plan(self) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from segnosis.core.discovery import imported
 
 _WHERE = {
     "Dataset": "segnosis.data.dataset",
@@ -33,7 +34,7 @@ class _Functions(ModuleType):
 
     def __getattribute__(self, name: str) -> Any:
         where = _WHERE.get(name) if not name.startswith("_") else None
-        return getattr(importlib.import_module(where), name) if where else super().__getattribute__(name)
+        return getattr(imported(where), name) if where else super().__getattribute__(name)
 
 
 sys.modules[__name__].__class__ = _Functions

@@ -321,19 +321,18 @@ class Pairs:
 
 
 def harmonise(image: np.ndarray, channels: int, dtype: str, file: Path) -> np.ndarray:
-    """`(height, width, channels)` of `dtype`: alpha dropped, grey repeated to colour.
+    """`(height, width, channels)` of `dtype`, grey repeated to colour.
 
     Raises:
-        DataError: The image's channels cannot become `channels`, or its values `dtype`.
+        DataError: The image's channels cannot become `channels`, or its values `dtype`, or some are no numbers.
     """
     pixels = image[..., None] if image.ndim == 2 else image
+    _check_numbers(pixels, file)
     found = pixels.shape[2]
     if found != channels:
-        if found in (2, 4) and found - 1 in (1, channels):
-            pixels, found = pixels[..., :-1], found - 1
-        if found == 1:
+        if (found, channels) == (1, 3):
             pixels = np.repeat(pixels, channels, axis=2)
-        elif found != channels:
+        else:
             raise DataError(
                 "All images of a data set have the same channels.",
                 file=file,
@@ -352,3 +351,17 @@ def harmonise(image: np.ndarray, channels: int, dtype: str, file: Path) -> np.nd
     pixels = np.ascontiguousarray(pixels, dtype=np.uint8 if dtype == "uint8" else np.float32)
     pixels.setflags(write=False)
     return pixels
+
+
+def _check_numbers(pixels: np.ndarray, file: Path) -> None:
+    """One NaN makes a loss NaN, and then every weight; a prediction of it is none."""
+    if pixels.dtype.kind != "f" or not pixels.size or np.isfinite([pixels.min(), pixels.max()]).all():
+        return
+    bad = int((~np.isfinite(pixels)).any(axis=-1).sum())
+    raise DataError(
+        "Every pixel is a finite number: a network makes nothing of NaN or infinity.",
+        file=file,
+        received={"pixels with NaN or infinity": bad, "of": pixels.shape[0] * pixels.shape[1]},
+        cure="Where they mark what was not imaged, have them read as a number, with `--nan 0` (in Python `nan=0`); "
+        "else mend the file.",
+    )

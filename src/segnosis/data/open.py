@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from segnosis.core import discovery
-from segnosis.core.errors import DataError
+from segnosis.core.errors import ArgumentError, DataError, is_number
 from segnosis.data.dataset import Dataset
 from segnosis.data.readers.base import Entry, Folder, Index, Reader, ordered, path_id
 from segnosis.data.readers.images import SUFFIXES
@@ -23,6 +24,7 @@ def open(
     reader: str | None = None,
     class_names: Sequence[str] | None = None,
     ignore_class: int | None = None,
+    nan: float | None = None,
 ) -> Dataset:
     """Open a data set; the layout is recognised by itself.
 
@@ -31,6 +33,7 @@ def open(
         reader: Name of a reader (`segnosis list readers`) to use instead of recognising the layout.
         class_names: Name per class, background first, where the files do not tell them.
         ignore_class: Stored mask value that is no class, where the files do not tell it.
+        nan: Number that pixels of NaN or infinity are read as; when left out, an image with some is an error.
 
     Returns:
         The data set. No image has been decoded yet; class ids and channels are found when first asked for.
@@ -52,20 +55,31 @@ def open(
     if module.recognise(folder) is None:
         raise _unknown(folder, [module])
     index = module.index(folder)
-    return Dataset(Source(folder.root, module, index, tuple(class_names) if class_names else None, ignore_class))
+    names = tuple(class_names) if class_names else None
+    return Dataset(Source(folder.root, module, index, names, ignore_class, _number(nan)))
 
 
-def open_images(path: str | Path, *, without: str | Path | None = None) -> Dataset:
+def open_images(
+    path: str | Path,
+    *,
+    without: str | Path | None = None,
+    channels: int | None = None,
+    nan: float | None = None,
+) -> Dataset:
     """Open images to predict them, with and without masks: a data set, or a folder or file of pictures, NIfTI or HDF5.
 
     Args:
         path: Folder or file.
         without: Folder inside `path` that is left out: what was predicted before.
+        channels: Of the images that the network takes. Where it is 1, a fourth axis of a volume without mask is that of
+            time, its frames are predicted one by one; where it is more, files `NAME_0000`, `NAME_0001`, … are channels
+            of one image.
+        nan: Number that pixels of NaN or infinity are read as; when left out, an image with some is an error.
 
     Raises:
         DataError: Nothing is there, or nothing that could be predicted.
     """
-    where = Path(path).expanduser()
+    where, nan = Path(path).expanduser(), _number(nan)
     if not where.exists():
         raise DataError(
             "Images to predict are a folder or a file.",
@@ -80,7 +94,7 @@ def open_images(path: str | Path, *, without: str | Path | None = None) -> Datas
         folder = Folder.look(where, without=None if without is None else Path(without))
         try:
             module = _recognise(folder)
-            return _all_images(folder, module)
+            return _all_images(folder, module, channels, nan)
         except DataError:  # no masks there is the usual case; what is wrong with the images is told below
             pass
     for name, suffixes in (
@@ -92,8 +106,8 @@ def open_images(path: str | Path, *, without: str | Path | None = None) -> Datas
         if not files:
             continue
         module = _load(name)
-        index = Index(ordered(_without_masks(folder, module, files)), f"{len(files)} images without masks")
-        return Dataset(Source(folder.root, module, index))
+        index = Index(ordered(_without_masks(folder, module, files, channels)), f"{len(files)} images without masks")
+        return Dataset(Source(folder.root, module, index, nan=nan))
     raise DataError(
         "Images to predict are pictures, NIfTI or HDF5 files.",
         file=where,
@@ -102,17 +116,24 @@ def open_images(path: str | Path, *, without: str | Path | None = None) -> Datas
     )
 
 
-def _all_images(folder: Folder, module: Reader) -> Dataset:
+def _all_images(folder: Folder, module: Reader, channels: int | None, nan: float | None) -> Dataset:
     """The images of a recognised layout, also those without a mask."""
     index = module.index(folder)
-    rows = [*index.entries, *_without_masks(folder, module, index.alone)]
+    rows = [*index.entries, *_without_masks(folder, module, index.alone, channels)]
     index = replace(index, entries=ordered(rows, grouped=True) if index.alone else index.entries)
-    return Dataset(Source(folder.root, module, index))
+    return Dataset(Source(folder.root, module, index, nan=nan))
 
 
-def _without_masks(folder: Folder, module: Reader, files: Iterable[str]) -> list[Entry]:
-    planes = getattr(module, "image_planes", lambda root, file: 0)
-    return [Entry(f, None, path_id(f).rsplit("/", 1)[-1], path_id(f), None, planes(folder.root, f)) for f in files]
+def _without_masks(folder: Folder, module: Any, files: Sequence[str], channels: int | None) -> list[Entry]:
+    if not hasattr(module, "image_planes"):
+        return [Entry(f, None, path_id(f).rsplit("/", 1)[-1], path_id(f)) for f in files]
+    images = module.together(files, channels) if hasattr(module, "together") else [(path_id(f), f) for f in files]
+    rows = []
+    for path, image in images:
+        first = image if isinstance(image, str) else image[0]
+        planes = module.image_planes(folder.root, first, channels=channels)
+        rows.append(Entry(image, None, path.rsplit("/", 1)[-1], path, None, planes))
+    return rows
 
 
 def _recognise(folder: Folder) -> Reader:
@@ -121,6 +142,12 @@ def _recognise(folder: Folder) -> Reader:
         if module.recognise(folder) is not None:
             return module
     raise _unknown(folder, readers)
+
+
+def _number(nan: float | None) -> float | None:
+    if nan is not None and not (is_number(nan) and math.isfinite(nan)):
+        raise ArgumentError("`nan` is what pixels of no number are read as.", received={"nan": nan}, cure="Pass 0.")
+    return None if nan is None else float(nan)
 
 
 def _load(name: str) -> Reader:

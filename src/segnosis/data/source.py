@@ -27,8 +27,9 @@ class Source:
         root: The folder.
         reader: The reader's module.
         index: What it found.
-        class_names, ignore_class: What the user told.
+        class_names, ignore_class, nan: What the user told.
         cache: Decoded arrays.
+        filled: Ids of the images that held pixels to be read as `nan`, as far as they were read.
     """
 
     root: Path
@@ -36,7 +37,9 @@ class Source:
     index: Index
     class_names: tuple[str, ...] | None = None
     ignore_class: int | None = None
+    nan: float | None = None
     cache: Cache = field(default_factory=Cache)
+    filled: set[str] = field(default_factory=set)
     scheme: LabelScheme | None = None
     spec: DatasetSpec | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -66,13 +69,35 @@ class Source:
         return self._array("mask", entry, k)
 
     def image(self, entry: Entry, k: int | None, like: tuple[int, int] | None = None) -> np.ndarray:
-        """Stored image."""
+        """Stored image, without an alpha channel."""
         return self._array("image", entry, k, like=like)
 
     def _array(self, what: str, entry: Entry, k: int | None, **told: Any) -> np.ndarray:
-        read = self.reader.read_mask if what == "mask" else self.reader.read_image
+        def read(*plane: int, **told: Any) -> np.ndarray:
+            if what == "mask":
+                return self.reader.read_mask(self.root, entry, *plane, **told)
+            image = self.reader.read_image(self.root, entry, *plane, **told)
+            return self.fill(entry, self._opaque(entry, image, whole=k is not None and not plane))
+
         if k is None:
-            return self.cache.get((what, entry.id), lambda: read(self.root, entry, **told))
+            return self.cache.get((what, entry.id), lambda: read(**told))
         if entry.slices > _WHOLE_VOLUME and getattr(self.reader, "RANDOM_ACCESS", False):
-            return self.cache.get((what, entry.id, k), lambda: read(self.root, entry, k))
-        return self.cache.get((what, entry.id), lambda: read(self.root, entry), slices=True)[k]
+            return self.cache.get((what, entry.id, k), lambda: read(k))
+        return self.cache.get((what, entry.id), read, slices=True)[k]
+
+    def fill(self, entry: Entry, image: np.ndarray) -> np.ndarray:
+        """`image` with `nan` in place of NaN and infinity, where the user told one."""
+        if self.nan is None or image.dtype.kind != "f":
+            return image
+        finite = np.isfinite(image)
+        if finite.all():
+            return image
+        self.filled.add(entry.id)
+        return np.where(finite, image, image.dtype.type(self.nan))
+
+    def _opaque(self, entry: Entry, image: np.ndarray, *, whole: bool) -> np.ndarray:
+        """`image` without alpha: only its reader knows a second or fourth channel of its own from one."""
+        if image.ndim != 3 + whole or image.shape[-1] not in (2, 4):
+            return image
+        channels, _ = self.reader.image_kind(self.root, entry)
+        return np.ascontiguousarray(image[..., :channels]) if channels == image.shape[-1] - 1 else image

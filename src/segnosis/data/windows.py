@@ -52,7 +52,8 @@ class TiffWindows:
             raise _unreadable(path, error) from error
         self._page = page
         self.size = int(page.imagelength), int(page.imagewidth)
-        self.channels = int(page.samplesperpixel)
+        transparent = page.samplesperpixel in (2, 4) and tuple(page.extrasamples) in ((1,), (2,))
+        self.channels = int(page.samplesperpixel) - transparent
         self.pages = len(self._file.pages)
 
     def __enter__(self) -> TiffWindows:
@@ -64,7 +65,7 @@ class TiffWindows:
         self._file.close()
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Pixels `(height, width, channels)` as stored."""
+        """Pixels `(height, width, channels)` as stored, without an alpha channel."""
         page = self._page
         rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, self.size[1])
         across = -(-self.size[1] // columns)
@@ -94,7 +95,7 @@ class TiffWindows:
             raise _unreadable(self.path, error) from error
         # An empty tile is not stored at all; the last ones may reach beyond the image, and are cut.
         tile = np.zeros(shape[1:], page.dtype) if decoded is None else decoded.reshape(decoded.shape[-3:])
-        tile = tile[: shape[1], : shape[2]]
+        tile = tile[: shape[1], : shape[2], : self.channels]
         self._kept[index] = tile
         self._bytes += tile.nbytes
         while self._bytes > _CACHE and len(self._kept) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -91,15 +91,32 @@ def find(code_or_name: str) -> Check:
         'label-out-of-range'
     """
     checks = {check.code: check for check in all_checks()}
-    by_name = {check.name: check for check in checks.values()}
+    return checks[code_of(code_or_name, {check.name: code for code, check in checks.items()})]
+
+
+def code_of(code_or_name: str, codes: Mapping[str, str]) -> str:
+    """The code that is meant.
+
+    Args:
+        code_or_name: What a user wrote.
+        codes: Name → code of every check.
+
+    Raises:
+        ArgumentError: It means none of them.
+
+    Example:
+        >>> code_of("Label-Out-Of-Range", {"label-out-of-range": "LAB001"})
+        'LAB001'
+    """
     wanted = code_or_name.strip()
-    check = checks.get(wanted.upper()) or by_name.get(wanted.lower())
-    if check is None:
-        known = list(checks) if wanted[:3].upper() in FAMILIES else [*checks, *by_name]
-        raise ArgumentError(
-            "A check is named by its code or its name.",
-            received={"check": wanted},
-            cure=did_you_mean(wanted.upper() if wanted[:3].upper() in FAMILIES else wanted, known)
-            + " `segnosis list checks` shows all.",
-        )
-    return check
+    if wanted.upper() in codes.values():
+        return wanted.upper()
+    if wanted.lower() in codes:
+        return codes[wanted.lower()]
+    by_code = wanted[:3].upper() in FAMILIES
+    close = did_you_mean(wanted.upper(), codes.values()) if by_code else did_you_mean(wanted, [*codes.values(), *codes])
+    raise ArgumentError(
+        "A check is named by its code or its name.",
+        received={"check": wanted},
+        cure=f"{close} `segnosis list checks` shows all.",
+    )

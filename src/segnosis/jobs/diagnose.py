@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segnosis import data
 from segnosis.core.errors import RunError, SegnosisError
 from segnosis.core.run_folder import RunFolder, read_json
 from segnosis.doctor.check_data import check_data
 from segnosis.doctor.diagnose_run import diagnose_run
 from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.jobs.run import data_of
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 
@@ -40,7 +40,7 @@ def diagnose(run: str | Path, *, listener: Listener | None = None) -> Diagnosis:
 
 def _from_data(plan: Plan, listener: Listener) -> Diagnosis:
     try:
-        dataset = data.open(plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
+        dataset = data_of(plan)
     except SegnosisError as error:
         listener.say(f"the data cannot be looked at: {error}")
         return Diagnosis(())

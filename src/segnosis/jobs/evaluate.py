@@ -11,7 +11,7 @@ from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import DataError, RunError
 from segnosis.core.run_folder import read_json, write_json
 from segnosis.data.dataset import Dataset
-from segnosis.jobs.run import Run, opened
+from segnosis.jobs.run import Run, data_of, opened
 from segnosis.training.listener import Listener
 
 
@@ -44,7 +44,7 @@ def evaluate(
 
     run = run if isinstance(run, Run) else opened(run)
     listener = listener or Listener()
-    dataset = data.open(source) if source else own_samples(run, "test")
+    dataset = data.open(source, nan=run.plan.nan) if source else own_samples(run, "test")
     relabel = Relabel.by_name(tuple(run.scores["per_class"]), dataset.spec, classes) if source else None
     like = DatasetSpec.from_json(read_json(run.folder.fingerprint, holds="spec")["spec"]) if source else None
     if relabel is not None and relabel.says:
@@ -96,7 +96,7 @@ def update(run: str | Path | Run, *, listener: Listener | None = None) -> dict[s
 def own_samples(run: Run, part: str) -> Dataset:
     """The samples of a run's own data that it was scored on (`"test"`), trained on, or validated with."""
     plan = run.plan
-    dataset = data.open(plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
+    dataset = data_of(plan)
     index = {name: position for position, name in enumerate(dataset.ids)}
     wanted = run.scores["split"][part]
     missing = [name for name in wanted if name not in index]

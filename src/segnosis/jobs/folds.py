@@ -19,6 +19,7 @@ from segnosis.training import processes
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
+from segnosis.training.tracking.tracked import known
 
 SCORES = ("foreground_dice", "foreground_iou", "mean_dice", "mean_iou")
 _LEAST = 0.1
@@ -64,6 +65,7 @@ def cross_validate(
     resume: bool = False,
     anyway: bool = False,
     seed: int | None = None,
+    nan: float | None = None,
     listener: Listener | None = None,
     **further: Any,
 ) -> Folds:
@@ -75,7 +77,7 @@ def cross_validate(
         out: Folder for all of it; `runs/<name>-folds-<date>` when left out.
         minutes: Wall-clock budget of all folds together.
         resume: Continue the cross-validation in `out`: what is finished stays, a fold stopped in its middle goes on.
-        model, backbone, weights, epochs, anyway, seed, listener: As `segnosis.train` takes them.
+        model, backbone, weights, epochs, anyway, seed, nan, listener: As `segnosis.train` takes them.
         **further: What else `segnosis.train` takes.
 
     Returns:
@@ -86,6 +88,7 @@ def cross_validate(
         DataError: The data cannot be read, or has fewer groups than folds.
     """
     only_one_limit(minutes, epochs)
+    known(further.get("track", ()))
     if processes.count() > 1:
         raise ArgumentError(
             "Several processes train one model together; a cross-validation trains its folds in one process.",
@@ -107,6 +110,7 @@ def cross_validate(
             "backbone": backbone,
             "anyway": anyway,
             "seed": seed,
+            "nan": nan,
         }
         root = _begun(source, out, job)
     with Interruption().listening() as interruption:
@@ -120,7 +124,7 @@ def cross_validate(
             raise StoppedError(
                 f"Cross-validation was stopped; {done} of {job['folds']} folds are finished and kept.",
                 received={"out": str(root)},
-                cure=f"Go on with `segnosis train --resume --out {quote(str(root))}`, or remove the folder.",
+                cure=f"Go on with {RunFolder(root).resume}, or remove the folder.",
                 exit_code=getattr(error, "exit_code", interruption.exit_code),
             ) from error
     made = Folds(root)
@@ -142,7 +146,7 @@ def _begun(source: str | Path | Plan, out: str | Path | None, job: dict[str, Any
         raise RunError(
             "A cross-validation is never overwritten.",
             received={"out": str(root)},
-            cure=f"Choose another folder, or go on with it: `segnosis train --resume --out {quote(str(root))}`.",
+            cure=f"Choose another folder, or go on with it: {RunFolder(root).resume}.",
         )
     if not isinstance(source, Plan):
         from segnosis import data
@@ -157,7 +161,7 @@ def _begun(source: str | Path | Plan, out: str | Path | None, job: dict[str, Any
 
 def _unfinished(out: str | Path | None, folds: int | None) -> tuple[Path, dict[str, Any]]:
     if out is None:
-        raise ArgumentError("`resume` continues one job.", cure="Say which: `segnosis train --resume --out DIR`.")
+        raise ArgumentError("`resume` continues one job.", cure=f"Say which: {RunFolder(Path('DIR')).resume}.")
     root = Path(out)
     if not (root / FOLDS).exists():
         raise RunError(
@@ -170,7 +174,7 @@ def _unfinished(out: str | Path | None, folds: int | None) -> tuple[Path, dict[s
         raise RunError(
             f"The cross-validation in this folder has {job['folds']} folds.",
             received={"out": str(out), "folds": folds},
-            cure=f"Go on with it by `segnosis train --resume --out {quote(str(out))}`, or choose another folder.",
+            cure=f"Go on with it by {RunFolder(root).resume}, or choose another folder.",
         )
     return root, job
 
@@ -188,7 +192,7 @@ def _fold(root: Path, number: int, job: dict[str, Any], listener: Listener, furt
             train("", resume=True, **shared)
         else:
             own = {"minutes": _share(root, number, job), "seed": job["seed"], "fold": (number, job["folds"])}
-            asked = {name: job[name] for name in ("model", "backbone", "weights", "epochs")}
+            asked = {name: job[name] for name in ("model", "backbone", "weights", "epochs", "nan")}
             if number > 1:  # the others follow the plan that the first one made
                 train(Plan.load(common), **own, **shared)
             else:

@@ -24,6 +24,7 @@ def pack(
     reader: str | None = None,
     class_names: Sequence[str] | None = None,
     ignore_class: int | None = None,
+    nan: float | None = None,
     shard_megabytes: int = 256,
     skip_unreadable: bool = False,
     listener: Listener | None = None,
@@ -39,6 +40,7 @@ def pack(
         reader: Reader to use instead of the one that recognises the folder.
         class_names: Name per class, background first, where the files do not tell them.
         ignore_class: Stored mask value that is no class, where the files do not tell it.
+        nan: Number that pixels of NaN or infinity are packed as; when left out, an image with some is unreadable.
         shard_megabytes: Size at which a shard is closed.
         skip_unreadable: Leave out what cannot be read, and list it in `pack.json`, instead of stopping.
         listener: Who is told of the progress.
@@ -47,7 +49,7 @@ def pack(
         The folder; `segnosis.data.open` reads it.
     """
     out, listener = Path(out), listener or Listener()
-    dataset = data.open(source, reader=reader, class_names=class_names, ignore_class=ignore_class)
+    dataset = data.open(source, reader=reader, class_names=class_names, ignore_class=ignore_class, nan=nan)
     if (out / MARK).exists():
         raise RunError("A pack is written into a new folder.", received={"out": str(out), "found": MARK},
                        cure="Name another folder, or remove this one.")  # fmt: skip
@@ -56,7 +58,8 @@ def pack(
         [dataset.spec.ignore_class] if dataset.spec.ignore_class is not None else [],
     )
     spec = replace(dataset.spec, values={value: value for values in stored for value in values})
-    known = hashlib.sha256("\n".join([*dataset.ids, json.dumps(spec.to_json()), str(shard_megabytes)]).encode())
+    asked = [str(shard_megabytes), *([] if nan is None else [str(nan)])]
+    known = hashlib.sha256("\n".join([*dataset.ids, json.dumps(spec.to_json()), *asked]).encode())
     begun = {"source": dataset.name, "fingerprint": known.hexdigest()}
     done = _begin(out, begun)
     shards, skipped = [part["shard"] for part in done], [line for part in done for line in part["skipped"]]

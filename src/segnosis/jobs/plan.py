@@ -21,6 +21,7 @@ def plan(
     epochs: int | None = None,
     range_test: bool = False,
     seed: int = 0,
+    nan: float | None = None,
     listener: Listener | None = None,
 ) -> Plan:
     """The plan `segnosis.train(source, …)` would follow, every decision with its reason.
@@ -29,10 +30,10 @@ def plan(
         source: A folder of images and masks.
         range_test: Measure the learning rate in a short training with rising rates, instead of the default that held
             on every data set so far.
-        model, backbone, weights, minutes, epochs, seed, listener: As `segnosis.train` takes them.
+        model, backbone, weights, minutes, epochs, seed, nan, listener: As `segnosis.train` takes them.
     """
     listener = listener or Listener()
-    fingerprint, _, parts = examined(data.open(source), seed=seed, listener=listener)
+    fingerprint, _, parts = examined(data.open(source, nan=nan), seed=seed, listener=listener)
     made = planner.plan(
         fingerprint,
         data=str(source),
@@ -43,6 +44,7 @@ def plan(
         weights=None if weights is None else str(weights),
         epochs=epochs,
         minutes=minutes,
+        nan=nan,
     )
     if not range_test:
         return made

@@ -14,8 +14,8 @@ from segnosis.core.errors import ArgumentError, DataError, RunError, SegnosisErr
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_text
 from segnosis.data.dataset import Dataset
 from segnosis.data.source import Source
-from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, predict_one, target_of
-from segnosis.jobs.run import Run, members
+from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, predict_one, spec_of, target_of
+from segnosis.jobs.run import Run, data_of, members
 from segnosis.jobs.spread import spread
 from segnosis.training.listener import Listener
 
@@ -37,6 +37,7 @@ def predict(
     workers: int = 1,
     engine: str | Executor | None = None,
     overwrite: bool = False,
+    nan: float | None = None,
     listener: Listener | None = None,
 ) -> list[Path]:
     """Predict every image and write its mask: PNG with palette, TIFF for a TIFF, volumes on their own grid.
@@ -60,6 +61,8 @@ def predict(
         workers: Processes that predict side by side.
         engine: `"dask://host:port"`, or any `concurrent.futures` executor, in place of processes here.
         overwrite: Predict again what is there already.
+        nan: Number that pixels of NaN or infinity are read as; what the run's plan says when left out, and where that
+            says nothing, an image with some is an error.
         listener: Who is told of the progress.
 
     Returns:
@@ -92,20 +95,26 @@ def predict(
     _same_classes(runs)
     if postprocess:
         settings = replace(settings, postprocessing=_postprocessing(runs, settings, listener))
-    tasks = [Task(part, output, settings) for part in _files(data.open_images(images, without=output))]
+    nan = runs[0].plan.nan if nan is None else nan
+    found = data.open_images(images, without=output, channels=spec_of(str(runs[0].out)).channels, nan=nan)
+    tasks = [Task(part, output, settings) for part in _files(found)]
     targets = [target_of(task) for task in tasks]
     _distinct(targets)
     _ours(output, targets)
     todo = [task for task, target in zip(tasks, targets, strict=True) if overwrite or not target.exists()]
     kept = len(tasks) - len(todo)
     failed: list[Exception] = []
+    filled = 0
     with _Areas(output / AREAS, skip={task.id for task in todo}) as areas:
         for number, answer in enumerate(start(todo), start=1):
             listener.step("predicting", kept + number, len(tasks))
             if isinstance(answer, SegnosisError):
                 failed.append(answer)
             else:
-                areas.add(answer)
+                areas.add(answer.rows)
+                filled += answer.filled
+    if filled:
+        listener.say(f"{filled} of {len(todo)} images held NaN or infinite pixels, read as {nan:g}")
     if kept:
         listener.say(f"{kept} masks were there already and are kept; `--overwrite` makes them anew")
     if failed:
@@ -165,7 +174,7 @@ def _postprocessing(runs: Sequence[Run], settings: Settings, listener: Listener)
 def _validation(run: Run) -> Dataset:
     """The samples by which the run chose its best epoch."""
     plan = run.plan
-    dataset = data.open(plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
+    dataset = data_of(plan)
     wanted = set(run.scores["split"]["validation"])
     return dataset.subset(place for place, name in enumerate(dataset.ids) if name in wanted)
 
@@ -175,7 +184,7 @@ def _files(dataset: Dataset) -> Iterable[Dataset]:
     source = dataset.source
     for entry in source.index.entries:
         index = replace(source.index, entries=(entry,))
-        yield Dataset(Source(source.root, source.reader, index, source.class_names, source.ignore_class))
+        yield Dataset(Source(source.root, source.reader, index, source.class_names, source.ignore_class, source.nan))
 
 
 def _distinct(targets: Sequence[Path]) -> None:

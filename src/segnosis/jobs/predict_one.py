@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -75,6 +75,14 @@ Told = tuple[str, str, int, float, float | str, str]
 """Image, class, pixels (voxels), their share, their area or volume, its unit: a line of `areas.csv`."""
 
 
+class Done(NamedTuple):
+    """What is told of a file that is predicted."""
+
+    rows: list[Told]
+    filled: bool
+    """Whether it held NaN or infinity, read as the number that was told."""
+
+
 def target_of(task: Task) -> Path:
     """Where the mask of a task goes: the image's name, in a format that holds what it came in."""
     source = task.images.source
@@ -85,7 +93,7 @@ def target_of(task: Task) -> Path:
     return task.output / (entry.id + (".tif" if entry.slices or name.endswith(_TIFF) else ".png"))
 
 
-def predict_one(task: Task) -> list[Told] | DataError:
+def predict_one(task: Task) -> Done | DataError:
     """Predict the file of `task` and write its mask, last of all; gives its areas, or what is wrong with the file."""
     source = task.images.source
     entry = source.index.entries[0]
@@ -93,8 +101,10 @@ def predict_one(task: Task) -> list[Told] | DataError:
     try:
         if not entry.slices and file.suffix.lower() in _TIFF and (windows := _large(file, task.settings)) is not None:
             with windows:
-                return _rows(task, _by_windows(task, windows, target))
-        return _rows(task, _whole(task, file, target))
+                rows = _rows(task, _by_windows(task, windows, target))
+        else:
+            rows = _rows(task, _whole(task, file, target))
+        return Done(rows, bool(source.filled))
     except DataError as error:  # one bad file of a million is told at the end, when the others are done
         return error
 
@@ -105,7 +115,7 @@ def _whole(task: Task, file: Path, target: Path) -> np.ndarray:
 
     settings, source = task.settings, task.images.source
     entry, reader = source.index.entries[0], source.reader
-    predictor, post, spec = ensemble(settings), _post(settings.postprocessing), _spec(settings.runs[0])
+    predictor, post, spec = ensemble(settings), _post(settings.postprocessing), spec_of(settings.runs[0])
     masks, kept, images = [], [], []
     for k in range(max(entry.slices, 1)):
         image = harmonise(source.image(entry, k if entry.slices else None), spec.channels, spec.dtype, file)
@@ -137,7 +147,7 @@ def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
     from segnosis.training import pictures
 
     settings, post = task.settings, _post(task.settings.postprocessing)
-    predictor, spec = ensemble(settings), _spec(settings.runs[0])
+    predictor, spec, source = ensemble(settings), spec_of(settings.runs[0]), task.images.source
     if asked := _needs_whole(settings):
         raise DataError(
             f"A TIFF of {HUGE >> 20} megapixels or more is predicted by windows, and never whole.",
@@ -148,7 +158,8 @@ def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
     counts = np.zeros(spec.num_classes, np.int64)
 
     def read(top: int, left: int, height: int, width: int) -> np.ndarray:
-        return harmonise(windows.read(top, left, height, width), spec.channels, spec.dtype, windows.path)
+        pixels = source.fill(source.index.entries[0], windows.read(top, left, height, width))
+        return harmonise(pixels, spec.channels, spec.dtype, windows.path)
 
     def bands() -> Iterator[np.ndarray]:
         for _, rows in predictor.rows(read, windows.size):
@@ -193,7 +204,8 @@ def _post(text: str) -> Postprocessing:
 
 
 @lru_cache(maxsize=2)
-def _spec(run: str) -> DatasetSpec:
+def spec_of(run: str) -> DatasetSpec:
+    """What the data set was that a run was trained on."""
     from segnosis.jobs.run import opened
 
     return DatasetSpec.from_json(read_json(opened(run).folder.fingerprint, holds="spec")["spec"])
@@ -216,7 +228,7 @@ def _large(file: Path, settings: Settings) -> TiffWindows | None:
 def _rows(task: Task, counts: np.ndarray) -> list[Told]:
     """Lines of `areas.csv`, in millimetres where the format knows the size of a pixel."""
     source = task.images.source
-    entry, reader, names = source.index.entries[0], source.reader, _spec(task.settings.runs[0]).class_names
+    entry, reader, names = source.index.entries[0], source.reader, spec_of(task.settings.runs[0]).class_names
     one, unit = None, ""
     if entry.slices and hasattr(reader, "affine"):
         one, unit = abs(float(np.linalg.det(reader.affine(source.root, entry)[:3, :3]))), "mm3"

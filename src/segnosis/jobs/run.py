@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from segnosis import data
 from segnosis.core.errors import DataError, RunError
 from segnosis.core.run_folder import RunFolder, read_json
+from segnosis.data.dataset import Dataset
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.training.plan import Plan
 
@@ -77,6 +78,13 @@ def _loaded(file: Path) -> keras.Model:
         ) from error
 
 
+def data_of(plan: Plan) -> Dataset:
+    """The data set of a plan, opened as the plan says."""
+    return data.open(
+        plan.data, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class, nan=plan.nan
+    )
+
+
 FOLDS = "folds.json"
 """What makes a folder a cross-validation: what was asked for, beside the runs of its folds."""
 
@@ -116,6 +124,6 @@ def opened(out: str | Path) -> Run:
         raise RunError(
             "This run was stopped before it was scored.",
             received={"run": str(out), "epochs done": sum(1 for _ in run.folder.epochs())},
-            cure=f"Finish it with `segnosis train --resume --out {quote(str(out))}`.",
+            cure=f"Finish it with {run.folder.resume}.",
         )
     return run

@@ -18,12 +18,12 @@ from segnosis.core.run_folder import RunFolder, read_json, write_json, write_wit
 from segnosis.data.labels import IGNORE
 from segnosis.jobs.decide import Decided, same_samples, samples, split
 from segnosis.jobs.decide import decide as first_look
-from segnosis.jobs.run import Run
+from segnosis.jobs.run import Run, data_of
 from segnosis.training import processes
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
-from segnosis.training.tracking.tracked import tracked
+from segnosis.training.tracking.tracked import known, tracked
 
 
 def train(
@@ -39,6 +39,7 @@ def train(
     anyway: bool = False,
     seed: int | None = None,
     fold: tuple[int, int] | None = None,
+    nan: float | None = None,
     track: Sequence[str] = (),
     listener: Listener | None = None,
     started: float | None = None,
@@ -62,6 +63,7 @@ def train(
         anyway: Train although the data has a proven error.
         seed: Seed of split, weights, batches and augmentation; 0 when left out.
         fold: `(2, 5)` holds out the second of five folds; `segnosis.cross_validate` trains them all.
+        nan: Number that pixels of NaN or infinity are read as, in prediction too; an error when left out.
         track: `"tensorboard"`, `"mlflow"` or both: where the run is recorded besides its own folder.
         listener: Who is told of the progress.
         started: `time.monotonic()` at which the minutes began; now, when left out.
@@ -76,6 +78,7 @@ def train(
     """
     # The training floor loads Keras; a wrong argument or folder should say so at once.
     only_one_limit(minutes, epochs)
+    known(track)
     started = time.monotonic() if started is None else started
     listener = (listener or Listener()) if processes.first() else Listener()
     given = source if isinstance(source, Plan) else None
@@ -100,6 +103,7 @@ def train(
         "minutes": minutes,
         "epochs": epochs,
         "fold": fold,
+        "nan": nan,
     }
     track = track if processes.first() else ()
     with tracked(listener, folder, track, resume=resume) as heard, Interruption().listening() as interruption:
@@ -108,17 +112,14 @@ def train(
                 return _train(source, given, folder, asked, resume, anyway, seed, heard, started, interruption)
         except (DataError, RunError):
             if done := sum(1 for _ in folder.epochs()):
-                heard.say(
-                    f"{done} finished epochs are kept; when that is mended, go on with "
-                    f"`segnosis train --resume --out {quote(str(folder.root))}`."
-                )
+                heard.say(f"{done} finished epochs are kept; when that is mended, go on with {folder.resume}.")
             raise
         except KeyboardInterrupt as error:
             done = sum(1 for _ in folder.epochs())
             raise StoppedError(
                 f"Training was stopped; {done} finished epochs are kept, and the steps since.",
                 received={"run": str(folder.root)},
-                cure=f"Go on with `segnosis train --resume --out {quote(str(folder.root))}`, or remove the folder.",
+                cure=f"Go on with {folder.resume}, or remove the folder.",
                 exit_code=interruption.exit_code,
             ) from error
 
@@ -135,12 +136,10 @@ def _train(
     started: float,
     interruption: Interruption,
 ) -> Run:
-    dataset = data.open(
-        given.data if given else str(source),
-        reader=given.reader if given else None,
-        class_names=given.class_names if given else None,
-        ignore_class=given.ignore_class if given else None,
-    )
+    if given is None:
+        dataset = data.open(str(source), nan=asked["nan"])
+    else:
+        dataset = data_of(given if resume or asked["nan"] is None else given.with_(nan=asked["nan"]))
     seed = given.seed if given and seed is None else seed or 0
     anyway = anyway or (given is not None and given.unreadable == "skip")
     fold = given.fold if given and asked["fold"] is None else asked["fold"]
@@ -239,14 +238,14 @@ def fresh(root: Path) -> RunFolder:
         raise RunError(
             "A run is never overwritten.",
             received={"out": str(root)},
-            cure=f"Choose another folder, or go on with it: `segnosis train --resume --out {quote(str(root))}`.",
+            cure=f"Choose another folder, or go on with it: {folder.resume}.",
         )
     return folder
 
 
 def _unfinished(out: str | Path | None) -> tuple[RunFolder, Plan]:
     if out is None:
-        raise ArgumentError("`resume` continues one run.", cure="Say which: `segnosis train --resume --out RUN`.")
+        raise ArgumentError("`resume` continues one run.", cure=f"Say which: {RunFolder(Path('RUN')).resume}.")
     folder = RunFolder(Path(out))
     if not folder.plan.exists():
         raise RunError(

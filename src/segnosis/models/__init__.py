@@ -6,7 +6,6 @@ Importing this package loads no Keras; naming a function does.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -45,7 +44,7 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_") or (name not in _WHERE and name not in discovery.names(__name__)):
         hint = "" if name.startswith("_") else f" {did_you_mean(name, __dir__())}"
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return getattr(discovery.imported(f"{__name__}.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from keras import layers, ops
 from segnosis.models.nodes import Graph, Part, doubling
 from segnosis.training import kernels
 from segnosis.training.recorder import TwoTermModel
-from segnosis.training.stream import Epochs, stream
+from segnosis.training.stream import fed
 
 
 class FasterModel(TwoTermModel):
@@ -33,9 +33,8 @@ class FasterModel(TwoTermModel):
 
     def fit(self, x: Any, *, callbacks: Sequence[Any] = (), **settings: Any) -> Any:
         """Keras' fit on a feed."""
-        if keras.backend.backend() != "tensorflow":
-            return super().fit(x, callbacks=list(callbacks), **settings)
-        return super().fit(stream(x), callbacks=[Epochs(x), *callbacks], **settings)
+        batches, own = fed(x)
+        return super().fit(batches, callbacks=[*own, *callbacks], **settings)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Keras' outputs."""

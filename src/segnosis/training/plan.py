@@ -33,6 +33,7 @@ class Plan(BaseModel):
     reader: str | None = None
     class_names: tuple[str, ...] | None = None
     ignore_class: int | None = None
+    nan: float | None = Field(None, description="number that NaN and infinite pixels are read as; an error if null")
     seed: int = Field(0, ge=0)
     fold: tuple[int, int] | None = Field(None, description="number and count, as 2 of 5: that fold is held out")
     size: tuple[int, int] = Field((256, 256), description="height and width of a training image, pixels")

@@ -32,6 +32,7 @@ def plan(
     minutes: float | None = None,
     unreadable: str = "stop",
     fold: tuple[int, int] | None = None,
+    nan: float | None = None,
 ) -> Plan:
     """Decide everything.
 
@@ -47,6 +48,7 @@ def plan(
         minutes: Budget that was asked for; how many steps fit is measured when training starts.
         unreadable: Whether an unreadable sample stops training or is left out.
         fold: Number and count of the fold that is held out, in cross-validation.
+        nan: Number that NaN and infinite pixels were read as.
     """
     spec, reasons = fingerprint.spec, {}
     chosen: dict[str, Any] = {"data": data, "seed": seed, "fold": fold, "class_names": spec.class_names}
@@ -56,6 +58,9 @@ def plan(
     if spec.ignore_class is not None:
         chosen["ignore_class"] = spec.ignore_class
         reasons["ignore_class"] = f"{fingerprint.ignored_share:.1%} of the mask pixels are no class"
+
+    if nan is not None:
+        chosen["nan"], reasons["nan"] = nan, "you asked for it"
 
     side, chosen["fit_to_size"], reasons["size"] = _size(fingerprint)
     chosen["size"] = (side, side)

@@ -16,6 +16,13 @@ _AHEAD = 2
 """Batches that TensorFlow copies while a step runs."""
 
 
+def fed(batches: Any) -> tuple[Any, list[keras.callbacks.Callback]]:
+    """What `fit` takes in place of `batches`, and the callbacks that belong to it: a stream on TensorFlow alone."""
+    if keras.backend.backend() != "tensorflow":
+        return batches, []
+    return stream(batches), [Epochs(batches)]
+
+
 def stream(batches: Any) -> Any:
     """The batches of one epoch as a `tf.data.Dataset`, in their order.
 

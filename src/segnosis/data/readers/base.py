@@ -87,7 +87,8 @@ class Reader(Protocol):
     """The functions of a reader module.
 
     A reader may also have `NEEDS` (package and extra without which it reads nothing), `RANDOM_ACCESS`, `spacing`,
-    `affine`, `write_mask`, `known_names`, `known_values`, `known_colours` and `stored_spec`.
+    `affine`, `write_mask`, `known_names`, `known_values`, `known_colours` and `stored_spec`; for images without masks
+    `image_planes`, and `together`, which says what files are channels of one.
     """
 
     PRIORITY: int

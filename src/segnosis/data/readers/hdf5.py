@@ -91,7 +91,7 @@ def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
         return (int(image.shape[-1]) if rank == 3 else 1), "uint8" if image.dtype == np.uint8 else "float32"
 
 
-def image_planes(root: Path, file: str) -> int:
+def image_planes(root: Path, file: str, *, channels: int | None = None) -> int:
     """Planes of a volume that has no mask; 0 for a single plane or a file that cannot be read."""
     try:
         with _open(root / file) as data:

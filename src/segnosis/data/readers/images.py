@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ def decode(path: Path, *, like: tuple[int, int] | None = None, data: bytes | Non
         data = path.read_bytes() if data is None and path.suffix.lower() == ".png" else data
         if _deep_colour(path, data):
             return _opencv(path, data)
+        if _bands(path, data) is not None:
+            return tiff.read(_content(path, data))
         with Image.open(_source(path, data)) as image:
             _check_size(image, path, data)
             orientation = (
@@ -106,6 +109,8 @@ def kind(path: Path, *, data: bytes | None = None) -> tuple[int, str]:
     try:
         if _deep_colour(path, data):
             return 3, "float32"
+        if (page := _bands(path, data)) is not None:
+            return page.channels, "uint8" if page.dtype == np.uint8 else "float32"
         with Image.open(_source(path, data)) as image:
             mode = image.mode
     except Exception:  # the header is no help: the pixels decide, or raise the error that tells of the file
@@ -127,9 +132,8 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def kind_of(image: np.ndarray) -> tuple[int, str]:
-    """`kind` of an array."""
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    return {2: 1, 4: 3}.get(channels, channels), "uint8" if image.dtype in (np.uint8, np.bool_) else "float32"
+    """Number of channels and dtype of an array."""
+    return 1 if image.ndim == 2 else image.shape[2], "uint8" if image.dtype in (np.uint8, np.bool_) else "float32"
 
 
 def _array(image: object) -> np.ndarray:
@@ -176,6 +180,23 @@ def _deep_colour(path: Path, data: bytes | None) -> bool:
         with path.open("rb") as file:
             head = file.read(26)
     return len(head) == 26 and head[:8] == _PNG and head[24] == 16 and head[25] in (2, 6)
+
+
+def _bands(path: Path, data: bytes | None) -> tiff.Page | None:
+    """The one page of a TIFF whose samples are more or deeper than Pillow would keep: many bands, colours of 16 bit."""
+    if path.suffix.lower() not in (".tif", ".tiff") if data is None else data[:2] not in (b"II", b"MM"):
+        return None
+    try:
+        if data is not None:
+            page, *further = tiff.pages(data)
+        else:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                page, *further = tiff.pages(mapped)
+        more = page.channels not in (1, 3) or (page.bands > 1 and page.dtype.itemsize > 1)
+    except (OSError, ValueError):  # whoever reads it tells what is wrong with it
+        return None
+    plain = page.number(262, 1) in (1, 2) and page.number(274, 1) == 1 and page.number(259, 1) in tiff.KNOWN
+    return page if more and plain and not further else None
 
 
 def _opencv(path: Path, data: bytes | None) -> np.ndarray:

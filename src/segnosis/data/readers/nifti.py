@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ def index(folder: Folder) -> Index:
     pairs, alone = _pairs(folder)
     rows = []
     for image, mask, name, split in pairs:
-        rows.append(Entry(image, mask, name, volume_group(name.rsplit("/", 1)[-1]), split, _planes(folder.root / mask)))
+        planes = image_planes(folder.root, mask, channels=1)
+        rows.append(Entry(image, mask, name, volume_group(name.rsplit("/", 1)[-1]), split, planes))
     names, ignore = _dataset_json(folder)
-    planes, patients = sum(max(row.slices, 1) for row in rows), len({row.group for row in rows})
-    saw = f"{recognise(folder)}; {planes} planes of {patients} patients"
+    number, patients = sum(max(row.slices, 1) for row in rows), len({row.group for row in rows})
+    saw = f"{recognise(folder)}; {number} planes of {patients} patients"
     return Index(
         ordered(rows, grouped=True),
         saw,
@@ -62,9 +64,11 @@ def index(folder: Folder) -> Index:
 def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:
     """Planes `(planes, height, width)` or `(planes, height, width, channels)`, or the one plane `k`."""
     files = (entry.image,) if isinstance(entry.image, str) else entry.image
-    volumes = [_volume(root / file) for file in files]
-    frames = _frames(root / str(entry.mask_file)) if entry.mask_file else 0
-    planes = [_as_planes(volume, _axis(root / file), frames) for volume, file in zip(volumes, files, strict=True)]
+    volumes, axes = [_volume(root / file) for file in files], [_axis(root / file) for file in files]
+    planes = [
+        _as_planes(volume, axis, _frames(volume.shape, axis, entry.slices))
+        for volume, axis in zip(volumes, axes, strict=True)
+    ]
     shapes = {plane.shape for plane in planes}
     if len(shapes) > 1:
         raise DataError(
@@ -87,7 +91,8 @@ def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[in
 def read_mask(root: Path, entry: Entry, k: int | None = None) -> np.ndarray:
     """Planes `(planes, height, width)` of stored values, whole numbers as integers; or the one plane `k`."""
     path = root / str(entry.mask_file)
-    planes = _as_planes(_volume(path), _axis(root / entry.image_file), _frames(path))
+    volume, axis = _volume(path), _axis(root / entry.image_file)
+    planes = _as_planes(volume, axis, _frames(volume.shape, axis, entry.slices))
     if planes.dtype.kind == "f":
         rounded = np.rint(planes)
         if np.array_equal(rounded, planes):  # a float header around whole numbers: the numbers are what is stored
@@ -101,17 +106,40 @@ def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
     if not isinstance(entry.image, str):
         return len(entry.image), "float32"
     shape = _header(root / entry.image).shape
-    channels = shape[3] if len(shape) == 4 and entry.mask_file and not _frames(root / entry.mask_file) else 1
-    return int(channels), "float32"
+    in_time = _frames(shape, _axis(root / entry.image), entry.slices)
+    return int(shape[3]) if len(shape) == 4 and not in_time else 1, "float32"
 
 
-def image_planes(root: Path, file: str) -> int:
-    """Planes of a volume that has no mask; a fourth axis is then that of its channels."""
+def image_planes(root: Path, file: str, *, channels: int | None = None) -> int:
+    """Planes of a volume, those of all its frames where a fourth axis is that of time.
+
+    It is where `channels` is 1: a mask has one, and so may have what a network takes. Else it is that of the channels.
+    """
     try:
         shape = _header(root / file).shape
-        return int(shape[_axis(root / file)]) if len(shape) > 2 else 1
+        frames = shape[3] if len(shape) == 4 and channels == 1 else 1
+        return int(shape[_axis(root / file)] * frames) if len(shape) > 2 else 1
     except DataError:  # told when it is read
         return 1
+
+
+def together(files: Sequence[str], channels: int | None) -> list[tuple[str, str | tuple[str, ...]]]:
+    """Id of each image, and its file, or those of its `channels`, `x_0000`, `x_0001`, …, where all of them are there.
+
+    Example:
+        >>> together(["x_0000.nii", "x_0001.nii", "y_0000.nii"], 2)
+        [('x', ('x_0000.nii', 'x_0001.nii')), ('y_0000', 'y_0000.nii')]
+    """
+    by_id = {path_id(file): file for file in files}
+    found: list[tuple[str, str | tuple[str, ...]]] = []
+    for file in files:
+        path = path_id(file)
+        parts = [f"{path[:-5]}_{number:04d}" for number in range(channels or 0)]
+        if len(parts) < 2 or path not in parts or not all(part in by_id for part in parts):
+            found.append((path, file))
+        elif path == parts[0]:
+            found.append((path[:-5], tuple(by_id[part] for part in parts)))
+    return found
 
 
 def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
@@ -141,8 +169,7 @@ def write_probabilities(path: Path, planes: np.ndarray, like: Path) -> Path:
 def _on_grid(volume: np.ndarray, like: Path) -> np.ndarray:
     """Planes `(planes, height, width)` turned to the axes of the volume `like`."""
     source = _header(like)
-    frames = source.shape[3] if len(source.shape) == 4 and len(volume) != source.shape[_axis(like)] else 0
-    if frames:
+    if frames := _frames(source.shape, _axis(like), len(volume)):
         volume = volume.reshape(frames, -1, *volume.shape[1:])
         return np.moveaxis(np.swapaxes(volume, 2, 3), (0, 1), (3, _axis(like)))
     return np.moveaxis(np.swapaxes(volume, 1, 2), 0, _axis(like)) if len(source.shape) > 2 else volume[0].T
@@ -265,18 +292,9 @@ def _axis(path: Path) -> int:
     return widest if zooms[widest] > 1.2 * sorted(zooms)[1] else 2
 
 
-def _frames(mask: Path) -> int:
-    shape = _header(mask).shape
-    return int(shape[3]) if len(shape) == 4 and shape[3] > 1 else 0
-
-
-def _planes(mask: Path) -> int:
-    """Planes of a mask's volume; 1 where the header cannot be read, so that the error is told when it is read."""
-    try:
-        shape = _header(mask).shape
-        return int(shape[_axis(mask)] * (_frames(mask) or 1)) if len(shape) > 2 else 1
-    except DataError:
-        return 1
+def _frames(shape: tuple[int, ...], axis: int, planes: int) -> int:
+    """Frames of a volume of `shape`, of which an entry has so many `planes`; 0 where a fourth axis holds channels."""
+    return int(shape[3]) if len(shape) == 4 and shape[3] > 1 and planes == shape[axis] * shape[3] else 0
 
 
 def _as_planes(volume: np.ndarray, axis: int, frames: int) -> np.ndarray:

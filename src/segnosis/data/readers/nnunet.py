@@ -45,7 +45,7 @@ def index(folder: Folder) -> Index:
     _, told, rows, missing = found
     volumes = _is_volume(rows[0])
     if volumes:
-        rows = [row._replace(slices=nifti.image_planes(folder.root, str(row.mask_file))) for row in rows]
+        rows = [row._replace(slices=nifti.image_planes(folder.root, str(row.mask_file), channels=1)) for row in rows]
         group_by: str | None = "patient"
     else:
         groups, group_by = groups_of([row.id for row in rows], [])

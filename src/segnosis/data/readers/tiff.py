@@ -87,9 +87,9 @@ def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
     path = root / entry.image_file
     try:
         with _tables(path) as (_, pages):
-            bands = pages[0].bands
-            bands *= 1 if entry.slices or len({page.size for page in pages}) > 1 else len(pages)
-            return {2: 1, 4: 3}.get(bands, bands), "uint8" if pages[0].number(258, 1) <= 8 else "float32"
+            alone = entry.slices or len(pages) == 1 or len({page.size for page in pages}) > 1
+            channels = pages[0].channels if alone else sum(page.bands for page in pages)
+            return channels, "uint8" if pages[0].number(258, 1) <= 8 else "float32"
     except ValueError:
         return images.kind(path)
 

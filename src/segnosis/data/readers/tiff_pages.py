@@ -21,7 +21,8 @@ Content = bytes | mmap.mmap
 _MOST_PAGES, _MOST_TAGS = 1 << 16, 4096
 _WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CODES = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-_BYTES = {5, 8, 32773, 32946, 34925, 50000}
+KNOWN = {1, 5, 8, 32773, 32946, 34925, 50000}
+"""Compressions that are read here, by the number that TIFF gives them."""
 _KINDS = {1: "u", 2: "i", 3: "f"}
 
 
@@ -46,6 +47,12 @@ class Page:
     def bands(self) -> int:
         """Samples per pixel."""
         return self.number(277, 1)
+
+    @property
+    def channels(self) -> int:
+        """Samples per pixel but that of transparency, which the file says it is; any other further one is a channel."""
+        extra = self.tags.get(338, ())
+        return self.bands - (self.bands in (2, 4) and len(extra) == 1 and extra[0] in (1, 2))
 
     @property
     def dtype(self) -> np.dtype:
@@ -155,10 +162,10 @@ def read(data: Content, page: int = 0) -> np.ndarray:
 def _block(page: Page, stored: bytes, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
     compression, predictor = page.number(259, 1), page.number(317, 1)
     needed = math.prod(shape) * dtype.itemsize
-    if compression in _BYTES:
-        stored = _expand(stored, compression, shape[0], needed // shape[0])
-    elif compression != 1:
+    if compression not in KNOWN:
         raise ValueError(f"compression {compression} is not read")
+    if compression != 1:
+        stored = _expand(stored, compression, shape[0], needed // shape[0])
     if len(stored) < needed:
         raise ValueError(f"a block of {len(stored)} bytes where {needed} are needed")
     if predictor == 3 and dtype.kind == "f":

@@ -6,6 +6,7 @@ A volume is represented by one of its slices, across its first axis unless said:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,31 @@ def pairs_of(
             image = images[row] if images is not None else None
             mask = masks[row] if masks is not None and row < len(masks) else None
             yield Pair(image, mask, id=name, group=name, split=split)
+
+
+def middles_of(pairs: Sequence[Pair]) -> list[Pair] | None:
+    """The images cut to the size of their smaller masks, as when borders are cut off; `None` where no mask is smaller.
+
+    Whether smaller masks were scaled down or are those of a middle, their sizes do not say: look at both.
+    """
+    if not any(map(_is_smaller, pairs)):
+        return None
+    return [_middle(pair) for pair in pairs]
+
+
+def _is_smaller(pair: Pair) -> bool:
+    if pair.image is None or pair.mask is None:
+        return False
+    sizes = list(zip(pair.image.shape[:2], pair.mask.shape[:2], strict=True))
+    return all(mask <= image for image, mask in sizes) and any(mask < image for image, mask in sizes)
+
+
+def _middle(pair: Pair) -> Pair:
+    if not _is_smaller(pair) or pair.image is None or pair.mask is None:
+        return pair
+    starts = [(image - mask) // 2 for image, mask in zip(pair.image.shape[:2], pair.mask.shape[:2], strict=True)]
+    rows, columns = (slice(start, start + size) for start, size in zip(starts, pair.mask.shape[:2], strict=True))
+    return replace(pair, image=pair.image[rows, columns])
 
 
 def _seen_together(batch: Batch, across: int) -> np.ndarray | None:

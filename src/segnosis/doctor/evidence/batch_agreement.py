@@ -11,7 +11,7 @@ import numpy as np
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import pair_agreement
-from segnosis.doctor.evidence._batch_pairs import leaves, pairs_of
+from segnosis.doctor.evidence._batch_pairs import leaves, middles_of, pairs_of
 
 PRICE = "data"
 
@@ -34,8 +34,8 @@ def compared(given: Iterable[Pair]) -> pair_agreement.PairAgreement:
     """The agreement of pairs as a pipeline gives them, masks of a middle that is left after cutting borders too."""
     pairs = list(given)
     found = [_compared(pairs)]
-    if any(_is_smaller(pair) for pair in pairs):  # masks of a middle that is left when borders are cut off
-        found.append(_compared([_middle(pair) for pair in pairs]))
+    if (middles := middles_of(pairs)) is not None:
+        found.append(_compared(middles))
     return max(found, key=lambda agreement: agreement.own)
 
 
@@ -44,21 +44,6 @@ def _compared(pairs: Iterable[Pair]) -> pair_agreement.PairAgreement:
     for pair in pairs:
         scan.add(pair)
     return scan.result()
-
-
-def _is_smaller(pair: Pair) -> bool:
-    if pair.image is None or pair.mask is None:
-        return False
-    sizes = list(zip(pair.image.shape[:2], pair.mask.shape[:2], strict=True))
-    return all(mask <= image for image, mask in sizes) and any(mask < image for image, mask in sizes)
-
-
-def _middle(pair: Pair) -> Pair:
-    if not _is_smaller(pair) or pair.image is None or pair.mask is None:
-        return pair
-    starts = [(image - mask) // 2 for image, mask in zip(pair.image.shape[:2], pair.mask.shape[:2], strict=True)]
-    rows, columns = (slice(start, start + size) for start, size in zip(starts, pair.mask.shape[:2], strict=True))
-    return replace(pair, image=pair.image[rows, columns])
 
 
 def _first_rows(arguments: Mapping[str, Any]) -> Iterable[Pair]:

@@ -16,9 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.evidence._batch_pairs import pairs_of, plane_of
+from segnosis.doctor.evidence._batch_pairs import middles_of, pairs_of, plane_of
 from segnosis.doctor.evidence._oriented_edges import (
     DIHEDRAL,
     Field,
@@ -127,9 +128,20 @@ class SampleMoves:
 
 
 def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> SampleMoves:
-    """Raises `Unavailable` with fewer than a dozen comparable samples."""
+    """Masks smaller than their images are those of a middle where that fits better in place.
+
+    Raises `Unavailable` with fewer than a dozen comparable samples.
+    """
+    pairs = list(pairs_of(batches, heads))
+    found = [_searched(pairs)]
+    if (middles := middles_of(pairs)) is not None:
+        found.append(_searched(middles))
+    return max(found, key=lambda moves: (moves.shifts or moves.turns).in_place)
+
+
+def _searched(pairs: Sequence[Pair]) -> SampleMoves:
     fields, outlines, planes = [], [], []
-    for pair in pairs_of(batches, heads):
+    for pair in pairs:
         if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
             continue
         plane = resizable(plane_of(pair.mask))

@@ -63,7 +63,7 @@ def load_weights(model: keras.Model, path: str | Path, *, format: str | None = N
     recognised = [unit for unit in units.values() if unit.recognises(path)]
     if not recognised:
         _refuse_pickle(path)
-    module = discovery.load(__name__, format) if format is not None else next(iter(recognised), None)
+    module = discovery.load(__name__, format, what="format") if format is not None else next(iter(recognised), None)
     if module is None:
         known = "; ".join(f"`{name}`: {unit.SAYS}" for name, unit in units.items())
         raise DataError(

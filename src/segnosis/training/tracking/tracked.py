@@ -15,10 +15,17 @@ from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 from segnosis.training.tracking.base import End, Tracker
 
+_PLACES = "segnosis.training.tracking"
 _PATIENCE = 60.0
 """Seconds that a finished run waits for what its records have not taken yet."""
 _BRIEF = 5.0
 """Seconds that a stopped one waits: a machine that sends SIGTERM does not wait long."""
+
+
+def known(names: Sequence[str]) -> None:
+    """Raise `ArgumentError` where one of `names` is no tracker; to be asked before anything long begins."""
+    for name in names:
+        discovery.check(_PLACES, name, what="tracker")
 
 
 @contextmanager
@@ -38,7 +45,7 @@ def tracked(listener: Listener, folder: RunFolder, names: Sequence[str], *, resu
     if not names:
         yield listener
         return
-    modules = {name: discovery.load("segnosis.training.tracking", name) for name in dict.fromkeys(names)}
+    modules = {name: discovery.load(_PLACES, name, what="tracker") for name in dict.fromkeys(names)}
     posts = [Post(name, module.open(folder, resume=resume)) for name, module in modules.items()]
     heard = Tracked(listener, folder, posts)
     end: End = "failed"

@@ -12,7 +12,8 @@ mask.
 
 ## What to do
 Copy the named files again from their source, or remove them together with their masks. For NaN:
-`np.isfinite(image).all()`.
+`np.isfinite(image).all()`. Where it marks what was not imaged, `segnosis train DATA --nan 0` reads it as 0, and so does
+every prediction of that run.
 """
 
 from __future__ import annotations
@@ -88,12 +89,14 @@ def check(
             )
     if not problems:
         return Healthy(measured)
+    of_files = image_statistics is not None and bool(image_statistics.nonfinite)
     return Finding(
         says="; ".join(problems) + f": {where[0]}" + (f" and {len(where) - 1} more." if len(where) > 1 else "."),
         measured=measured,
         fix="Copy the named files again from their source, or remove them together with their masks; in a pipeline, "
         "find the step "
-        "that makes them so: `assert np.isfinite(image).all() and image.std() > 0`",
+        "that makes them so: `assert np.isfinite(image).all() and image.std() > 0`"
+        + ("; where NaN marks what was not imaged, `segnosis train DATA --nan 0`" if of_files else ""),
         where=tuple(where[:20]),
     )
 
