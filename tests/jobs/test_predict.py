@@ -174,13 +174,15 @@ def test_files_of_channels_are_one_image_where_the_network_takes_so_many(tmp_pat
     import nibabel as nib
 
     volume = np.random.default_rng(0).normal(size=(20, 16, 5, 2)).astype(np.float32)
+    images = tmp_path / "in"
+    images.mkdir()
     for channel in range(2):
-        nib.save(nib.Nifti1Image(volume[..., channel], np.eye(4)), tmp_path / f"brain_007_{channel:04d}.nii.gz")
+        nib.save(nib.Nifti1Image(volume[..., channel], np.eye(4)), images / f"brain_007_{channel:04d}.nii.gz")
     two, one_ = _above(0.0, RunFolder(tmp_path / "two"), channels=2), _above(0.0, RunFolder(tmp_path / "one"))
-    (written,) = sg.predict(two, tmp_path, tmp_path / "out")
+    (written,) = sg.predict(two, images, tmp_path / "out")
     assert written.name == "brain_007.nii.gz"
     assert np.array_equal(np.asarray(nib.load(written).dataobj), volume[..., 1] > 0)
-    assert len(sg.predict(one_, tmp_path, tmp_path / "each")) == 2
+    assert len(sg.predict(one_, images, tmp_path / "each")) == 2
 
 
 def test_masks_lie_on_real_volumes(shared_data: Path, tmp_path: Path) -> None:

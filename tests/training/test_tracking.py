@@ -157,7 +157,7 @@ class Broken:
 def test_a_tracker_that_fails_is_told_once_and_counted(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Broken()
     unit = SimpleNamespace(open=lambda folder, resume: broken)
-    monkeypatch.setattr(discovery, "load", lambda package, name: unit)
+    monkeypatch.setattr(discovery, "load", lambda package, name, **how: unit)
     said = train(folder, ["board"], LINES)
     assert broken.calls == ["begin", "epoch", "epoch", "epoch", "finish", "close"]
     assert sum("ConnectionError: nobody answers" in text for text in said) == 1
@@ -171,7 +171,9 @@ def test_a_tracker_that_hangs_does_not_hold_the_run(folder: RunFolder, monkeypat
 
     answers = threading.Event()
     slow = SimpleNamespace(begin=lambda plan: answers.wait(120), close=lambda end: None)
-    monkeypatch.setattr(discovery, "load", lambda package, name: SimpleNamespace(open=lambda folder, resume: slow))
+    monkeypatch.setattr(
+        discovery, "load", lambda package, name, **how: SimpleNamespace(open=lambda folder, resume: slow)
+    )
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
     said = train(folder, ["board"], LINES)
     answers.set()

@@ -13,7 +13,8 @@ class Pair:
     """An image and its mask exactly as stored, before anything was interpreted; what data checks look at.
 
     Attributes:
-        image: Array as decoded, `(height, width)` or `(height, width, channels)`, any dtype; `None` if unreadable.
+        image: Array as decoded but for an alpha channel, `(height, width)` or `(height, width, channels)`, any dtype;
+            `None` if unreadable.
         mask: Array as decoded, shaped and typed as an image may be; `None` if absent or unreadable.
         id: Unique name of the sample.
         group: Key that splits never cross: patient, slide, video. The sample's own id when nothing is known.

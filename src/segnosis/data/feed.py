@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from segnosis.core.discovery import imported
 from segnosis.data.batches import Batches
 from segnosis.data.sample_cache import Where
 from segnosis.data.share import Share
@@ -92,6 +93,7 @@ def _keras_feed() -> type[Batches]:
 
     Keras is imported here and nowhere else in the data room, so that opening and checking data loads no backend.
     """
+    imported("keras")  # where its backend is missing, one error says so
     import keras
 
     class Feed(Batches, keras.utils.PyDataset):

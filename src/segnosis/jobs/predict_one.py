@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.core.discovery import imported
 from segnosis.core.errors import DataError, RunError
 from segnosis.core.run_folder import read_json
 from segnosis.data.dataset import Dataset, harmonise
@@ -186,6 +187,7 @@ def _needs_whole(settings: Settings) -> list[str]:
 @lru_cache(maxsize=2)
 def ensemble(settings: Settings) -> Ensemble:
     """The runs' models as their plans apply them, loaded once a process."""
+    imported("keras")  # where its backend is missing, one error says so
     from segnosis.jobs.run import opened
     from segnosis.training.predict import Ensemble, Predictor
 

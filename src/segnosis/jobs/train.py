@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from segnosis import data
+from segnosis.core.discovery import imported
 from segnosis.core.errors import ArgumentError, DataError, RunError, StoppedError
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_with
 from segnosis.data.labels import IGNORE
@@ -140,6 +141,7 @@ def _train(
         dataset = data.open(str(source), nan=asked["nan"])
     else:
         dataset = data_of(given if resume or asked["nan"] is None else given.with_(nan=asked["nan"]))
+    imported("keras")  # where its backend is missing, one error says so
     seed = given.seed if given and seed is None else seed or 0
     anyway = anyway or (given is not None and given.unreadable == "skip")
     fold = given.fold if given and asked["fold"] is None else asked["fold"]
