@@ -497,3 +497,25 @@ def test_class_lists_beside_the_data_name_the_classes(tmp_path: Path) -> None:
             write(root / f"masks/{i}.png", example_mask(i, 3))
         (root / name).write_text(text)
         assert sg.data.open(root).spec.class_names == ("sky", "road", "car"), name
+
+
+def test_pixels_of_no_number_are_told_or_read_as_one(tmp_path: Path) -> None:
+    for i in range(3):
+        pixels = np.random.default_rng(i).normal(size=(24, 32)).astype(np.float32)
+        if i == 1:
+            pixels[:2, :3], pixels[9, 9] = np.nan, -np.inf
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"images/{i}.tif")
+        write(tmp_path / f"masks/{i}.png", example_mask(i))
+    data = sg.data.open(tmp_path)
+    with pytest.raises(DataError, match=r"1\.tif.*NaN or infinity=7, of=768.*--nan 0"):
+        data[1]
+    assert data.pair(1).error is None, "it can be read; what is in it the checks tell"
+    assert sg.data.fingerprint(data).unreadable == ("1",)
+    filled = sg.data.open(tmp_path, nan=-2)
+    assert np.array_equal(filled[1].image == -2, ~np.isfinite(data.pair(1).image)[..., None])
+    assert filled.source.filled == {"1"}
+    assert sg.data.fingerprint(filled).samples == 3
+    for wrong in (float("nan"), "0"):
+        with pytest.raises(ArgumentError, match="`nan` is what pixels of no number are read as"):
+            sg.data.open(tmp_path, nan=wrong)  # type: ignore[arg-type]
