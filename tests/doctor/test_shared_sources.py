@@ -120,3 +120,25 @@ def test_what_is_shuffled_anew_is_cut_elsewhere_in_each_pass() -> None:
 def test_one_object_for_both() -> None:
     data = Rows(IMAGES)
     assert shared(data, data).how == "object"
+
+
+PICTURES = list(np.random.default_rng(0).normal(size=(12, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("variables", "how", "common"),
+    [
+        ({"x_train": np.stack(PICTURES[:8]), "x_test": np.stack(PICTURES[6:])}, "pictures", 2),
+        ({"x_train": np.stack(PICTURES[:8]), "x_test": np.stack(PICTURES[8:])}, None, 0),
+        ({"train_cases": [(p, 0) for p in PICTURES], "val_cases": [(p, 0) for p in PICTURES[:3]]}, "pictures", 3),
+        ({"train_cases": [(p, 0) for p in PICTURES[3:]], "val_cases": [(p, 0) for p in PICTURES[:3]]}, None, 0),
+        ({"names": NAMES, "train_names": NAMES[4:], "self.val_names": NAMES[:8]}, "list", 4),
+        ({"names": NAMES, "train_names": NAMES[8:], "self.val_names": NAMES[:8]}, None, 0),
+        ({"train_names": NAMES, "test_names": NAMES[:8]}, None, 0),  # of two folders, perhaps
+        ({"train_classes": NAMES[:4], "val_classes": NAMES[:4], "names": NAMES}, None, 0),
+        ({"x_train": np.stack(PICTURES), "x_tr": np.stack(PICTURES[4:]), "x_val": np.stack(PICTURES[:4])}, None, 0),
+    ],
+)
+def test_variables_around_a_loop_tell_by_their_names(variables: dict[str, Any], how: str | None, common: int) -> None:
+    found = measure({}, variables)
+    assert (found.how, found.shared, found.by_name) == (how, common, True)

@@ -64,6 +64,7 @@ class Case:
         num_classes, ignore_class, class_weight, class_names, groups, augment, backbone_weights, seed: As in `diagnose`.
         history: Metric name → value per epoch.
         fit_arguments: Arguments of the user's `fit` call by name.
+        variables: What the user's program holds at a training loop of its own, by name.
         script: The user's program, when one is examined.
         num_samples: Number of training samples when known without drawing them all.
     """
@@ -85,6 +86,7 @@ class Case:
     augment: Callable[..., Any] | None = None
     history: Mapping[str, Sequence[float]] | None = None
     fit_arguments: Mapping[str, Any] | None = None
+    variables: Mapping[str, Any] | None = None
     script: Script | None = None
     backbone_weights: str | None = None
     num_samples: int | None = None

@@ -88,8 +88,10 @@ def has_masks(case: Case) -> bool:
 class BatchLoop:
     """The first batches that a loop of `train_on_batch` passes, and the model as it was before the first."""
 
-    def __init__(self, first: TrainingCall, bodies: Sequence[LoopBody] = ()) -> None:
-        self.first, self.bodies = first, bodies
+    def __init__(
+        self, first: TrainingCall, bodies: Sequence[LoopBody] = (), variables: Mapping[str, Any] | None = None
+    ) -> None:
+        self.first, self.bodies, self.variables = first, bodies, variables
         self.batches: list[Batch] = []
         self.is_open = True
         self._start: list[tuple[Any, Any]] | None = None
@@ -128,6 +130,7 @@ class BatchLoop:
             drawn,
             class_weight=self.first.arguments.get("class_weight"),
             fit_arguments=planned_by(self.bodies),
+            variables=self.variables,
             script=script,
             budget=budget,
             seed=seed,

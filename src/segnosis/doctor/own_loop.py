@@ -21,6 +21,7 @@ from keras.src.trainers import data_adapters
 from segnosis.doctor.batches import Drawn, Limits, as_tensors, draw
 from segnosis.doctor.capture import build_case
 from segnosis.doctor.case import Batch, Budget, Case, Script
+from segnosis.doctor.held_variables import variables_of
 from segnosis.doctor.loop_body import LoopBody, LoopSamples, bodies_of, planned_by, samples_of
 from segnosis.doctor.own_loss import OwnLoss, own_loss
 from segnosis.doctor.random_state import random_state_kept, to_host
@@ -42,6 +43,7 @@ class OwnLoop:
         loss: The loss, or `None`.
         names: What was found → the variable's name in the program.
         bodies: The `for` and `while` statements around the step, the innermost first.
+        variables: What the program holds, by name.
     """
 
     model: keras.Model | None
@@ -51,6 +53,7 @@ class OwnLoop:
     loss: Any = None
     names: Mapping[str, str] = field(default_factory=dict)
     bodies: tuple[LoopBody, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> LoopSamples | None:
@@ -82,6 +85,7 @@ class OwnLoop:
             loss=self.own or self.loss,
             optimizer=self.optimizer,
             fit_arguments=planned_by(self.bodies),
+            variables=self.variables,
             script=script,
             budget=budget,
             seed=seed,
@@ -113,7 +117,7 @@ def look_around(optimizer: Any, variables: Sequence[Any] | None, frames: Sequenc
         variables: What it is to change; the optimizer's own when left out.
         frames: The program's frames, the innermost first.
     """
-    held = _variables(frames)
+    held = variables_of(frames)
     changed = {id(variable) for variable in (variables or getattr(optimizer, "_trainable_variables", None) or ())}
     models = {
         name: value
@@ -133,20 +137,7 @@ def look_around(optimizer: Any, variables: Sequence[Any] | None, frames: Sequenc
     if found:
         names["loss"] = found[0]
     loss = found[1] if found else None
-    return OwnLoop(model, optimizer, data[1:], validation[1:], loss, names, bodies_of(frames))
-
-
-def _variables(frames: Sequence[FrameType]) -> dict[str, Any]:
-    """Name → value, inner frames first; also what a `self` holds."""
-    held: dict[str, Any] = {}
-    for scope in (*(frame.f_locals for frame in frames), *(frame.f_globals for frame in frames)):
-        for name, value in scope.items():
-            if not name.startswith("__"):
-                held.setdefault(name, value)
-        owner = scope.get("self")
-        for name, value in (getattr(owner, "__dict__", None) or {}).items():
-            held.setdefault(f"self.{name}", value)
-    return held
+    return OwnLoop(model, optimizer, data[1:], validation[1:], loss, names, bodies_of(frames), held)
 
 
 def _data(model: keras.Model, held: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

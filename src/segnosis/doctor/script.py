@@ -25,6 +25,7 @@ from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import Progress, examine
 from segnosis.doctor.fit_call import BatchLoop, case_of_fit, has_masks
 from segnosis.doctor.fits_ahead import fits_ahead
+from segnosis.doctor.held_variables import variables_of
 from segnosis.doctor.interception import Interception, Place, TrainingCall, user_frames
 from segnosis.doctor.loop_body import bodies_of
 from segnosis.doctor.own_loop import OwnLoop, look_around
@@ -201,7 +202,8 @@ class _Run:
         loop = self.loops.get(id(call.model))
         if loop is None:
             with self.guarded():
-                loop = self.loops[id(call.model)] = BatchLoop(call, bodies_of(user_frames()))
+                frames = user_frames()
+                loop = self.loops[id(call.model)] = BatchLoop(call, bodies_of(frames), variables_of(frames))
         if not loop.is_open:
             return call.proceed()
         with self.guarded():

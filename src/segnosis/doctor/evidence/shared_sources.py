@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
 
+from segnosis.doctor.held_variables import lists_of, sides_of
 from segnosis.doctor.sources import Sources, sources_of
 
 PRICE = "data"
@@ -30,6 +32,7 @@ class SharedSources:
         name: Attribute that holds it.
         shared, held_out: Samples in both, and in validation.
         example: One of those in both.
+        by_name: Whether only the names of variables say which side is which.
     """
 
     how: Literal["list", "array", "pictures", "object", "shuffle"] | None = None
@@ -37,10 +40,13 @@ class SharedSources:
     shared: int = 0
     held_out: int = 0
     example: str = ""
+    by_name: bool = False
 
 
-def measure(fit_arguments: Mapping[str, Any]) -> SharedSources:
-    """Read the arguments of the user's `fit`; nothing is drawn."""
+def measure(fit_arguments: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> SharedSources:
+    """Read the arguments of the user's `fit`, or the variables around a loop of one's own; nothing is drawn."""
+    if variables is not None:
+        return replace(_between_variables(variables), by_name=True)
     train, validation = fit_arguments.get("x"), fit_arguments.get("validation_data")
     if train is None or validation is None or isinstance(train, np.ndarray) or isinstance(validation, tuple):
         return SharedSources()
@@ -55,6 +61,38 @@ def measure(fit_arguments: Mapping[str, Any]) -> SharedSources:
         if (found := ask(ours, theirs)) is not None:
             return found
     return SharedSources()
+
+
+def _between_variables(variables: Mapping[str, Any]) -> SharedSources:
+    """What variables named as training and as held-out samples have in common."""
+    sides = sides_of(variables)
+    for name, held_out in vars(sides[1]).items():
+        objects = [_identities(rows) for rows in (getattr(sides[0], name, ()), held_out)]
+        if common := len(objects[0] & objects[1]):
+            return SharedSources("pictures", name, common, len(held_out))
+    ours, theirs = map(sources_of, sides)
+    for ask in (_pictures, _rows_of_one_array):
+        if (found := ask(ours, theirs)) is not None:
+            return found
+    every = [set(row) for row in sources_of(SimpleNamespace(**lists_of(variables))).lists.values()]
+    for name, held_out in theirs.lists.items():
+        train = ours.lists.get(name, ())
+        both = {*train, *held_out}
+        of_one = sum(whole >= both for whole in every) > (both == set(train)) + (both == set(held_out))
+        files = isinstance(held_out[0], str) and all(Path(entry).is_file() for entry in held_out[:3])
+        common = set(train) & set(held_out)
+        if common and (files or (of_one and set(train) != set(held_out))):
+            first = next(one for one in held_out if one in common)
+            return SharedSources("list", name, len(common), len(held_out), str(first))
+    return SharedSources()
+
+
+def _identities(rows: Any) -> set[int]:
+    """Which objects a list holds, where these are samples: arrays, and pairs that begin with one."""
+    if not isinstance(rows, list | tuple):
+        return set()
+    first = [row[0] if isinstance(row, list | tuple) and row else row for row in rows]
+    return {id(picture) for picture in first if isinstance(picture, np.ndarray) and picture.ndim >= 2}
 
 
 def _pictures(ours: Sources, theirs: Sources) -> SharedSources | None:

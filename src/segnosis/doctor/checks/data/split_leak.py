@@ -2,7 +2,8 @@
 
 ## What it looks for
 Images with identical pixels in two splits. Files, ids or rows that the objects given for training and for validation
-both hold, and parts taken from what is shuffled anew in each pass, whatever augmentation does afterwards. Groups
+both hold, and parts taken from what is shuffled anew in each pass, whatever augmentation does afterwards. Around a loop
+of one's own, the same of variables whose names say training and held out: suspected. Groups
 (patients, slides, videos) with samples in more than one split. Pictures that look alike and have the same mask, on
 either side; blank images are alike without meaning anything.
 
@@ -26,7 +27,7 @@ from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.duplicates import Duplicates
 from segnosis.doctor.evidence.shared_sources import SharedSources
-from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
+from segnosis.doctor.verdict import Finding, Healthy, Level, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT005", "error"
 
@@ -123,7 +124,8 @@ def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
         "shuffle": "`shuffle(…, reshuffle_each_iteration=False)` before `take` and `skip`, and a second `shuffle` on "
         "the training part.",
     }
-    return Finding(says=says[str(seen.how)], measured=measured, fix=fixes[str(seen.how)])
+    level: Level = "suspected" if seen.by_name else "proven"
+    return Finding(says=says[str(seen.how)], measured=measured, fix=fixes[str(seen.how)], level=level)
 
 
 def _split(repeat: bool) -> list[Pair]:
