@@ -75,8 +75,9 @@ def test_a_run_too_short_to_judge_is_not_called_healthy(
 ) -> None:
     folder = RunFolder(Path(shutil.copytree(run.root, tmp_path / "run")))
     write_json(folder.diagnosis, Diagnosis((verdict,)).to_json())
-    tile = ">healthy</b> diagnosis" in run_report.write(folder).read_text(encoding="utf-8")
-    assert tile == isinstance(verdict, Healthy)
+    page = run_report.write(folder).read_text(encoding="utf-8")
+    assert (">healthy</b> diagnosis" in page) == isinstance(verdict, Healthy)
+    assert ("Trained too briefly for the model to be judged" in page) != isinstance(verdict, Healthy)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]"], ids=str)

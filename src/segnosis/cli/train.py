@@ -41,6 +41,7 @@ def command(
     from segnosis.report.diagnosis_text import render
     from segnosis.report.folds_text import folds_table
     from segnosis.report.scores_text import depth_table, table
+    from segnosis.report.stored import StoredRun
     from segnosis.training import processes
     from segnosis.training.plan import Plan
     from segnosis.training.tracking.tracked import known
@@ -74,5 +75,7 @@ def command(
     if "depths" in run.scores:
         print(depth_table(run.scores["depths"]))
     print(render(run.diagnosis))
+    if StoredRun(run.folder).too_brief:
+        print("Trained too briefly for the model to be judged: what was found healthy is the data and the plan.")
     print(f"report: {run.report}")
     print(then(run.out))

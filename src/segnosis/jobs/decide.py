@@ -64,7 +64,7 @@ def decide(
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.environment, environment())
     listener.planned(plan)
-    pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]) + len(assess.reviewed(parts[1])))
+    pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]) + len(assess.reviewed(parts[1], parts[2])))
     if plan.model_arguments.get("deep_supervision"):
         pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 5 if build.backbone(plan) else 4))
     return Decided(plan, parts, checked, pixels)

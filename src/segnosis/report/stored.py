@@ -53,6 +53,12 @@ class StoredRun:
             return None
         return Diagnosis.from_json(read_json(self.folder.diagnosis, holds="verdicts"))
 
+    @property
+    def too_brief(self) -> bool:
+        """Whether nothing was found, and the epochs are too few for the model to be judged by them."""
+        told = self.diagnosis
+        return told is not None and told.healthy and "OPT003" in {verdict.code for verdict in told.not_judged}
+
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """A line an epoch."""

@@ -22,10 +22,11 @@ _REVIEWED = 100
 """Validation samples whose masks are reviewed, spread over all of them."""
 
 
-def reviewed(validation: Dataset) -> Dataset:
-    """The validation samples that `assess` predicts besides the held-out ones."""
-    step = max(1, -(-len(validation) // _REVIEWED))
-    return validation[::step]
+def reviewed(validation: Dataset, held_out: Dataset) -> Dataset:
+    """The validation samples that `assess` predicts besides the held-out ones; none where these are the same ones."""
+    scored = set(held_out.ids)
+    others = [place for place, name in enumerate(validation.ids) if name not in scored]
+    return validation.subset(others[:: max(1, -(-len(others) // _REVIEWED))])
 
 
 def assess(
@@ -66,7 +67,7 @@ def assess(
         )
     second = evaluate(
         predictor,
-        reviewed(validation),
+        reviewed(validation, held_out),
         measures=("doubts",),
         progress=lambda done, total: listener.step("reviewing masks of validation images", done, total),
     )
