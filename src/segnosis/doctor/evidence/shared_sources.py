@@ -68,8 +68,8 @@ def _between_variables(variables: Mapping[str, Any]) -> SharedSources:
     sides = sides_of(variables)
     for name, held_out in vars(sides[1]).items():
         objects = [_identities(rows) for rows in (getattr(sides[0], name, ()), held_out)]
-        if common := len(objects[0] & objects[1]):
-            return SharedSources("pictures", name, common, len(held_out))
+        if seen := len(objects[0] & objects[1]):
+            return SharedSources("pictures", name, seen, len(held_out))
     ours, theirs = map(sources_of, sides)
     for ask in (_pictures, _rows_of_one_array):
         if (found := ask(ours, theirs)) is not None:

@@ -29,6 +29,7 @@ from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.loss_parts import LossParts
+from segnosis.doctor.evidence.numbered_objects import NumberedObjects
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
@@ -44,12 +45,14 @@ def check(
     encodings: Mapping[str, Encoding] | None = None,
     forward: Mapping[str, Output] | None = None,
     loss_parts: LossParts | None = None,
+    numbered_objects: NumberedObjects | None = None,
 ) -> Verdict:
     measured: dict[str, float | str | None] = {}
     for head in heads:
         encoding, output = (encodings or {}).get(head.name), (forward or {}).get(head.name)
         channels = head.shape[-1] if head.shape else encoding.channels if encoding else None
-        classes = _classes_from_zero(encoding, max_gap_classes)
+        numbers = numbered_objects is not None and numbered_objects.sure  # of objects, not of classes: LAB003, LAB001
+        classes = None if numbers else _classes_from_zero(encoding, max_gap_classes)
         measured = {"head": head.name, "channels": channels, "classes_in_masks": classes, "loss": head.loss_name}
         raises = loss_parts is not None and isinstance(loss_parts.outputs.get(head.name), Raised)
         problems = [

@@ -27,6 +27,7 @@ from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.label_census import LabelCensus, ValueCount
 from segnosis.doctor.evidence.label_space import LabelSpace
+from segnosis.doctor.evidence.numbered_objects import NumberedObjects
 from segnosis.doctor.evidence.target_census import TargetCensus
 from segnosis.doctor.shown import mask_values
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -46,13 +47,14 @@ def check(
     target_census: TargetCensus | None = None,
     spec: DatasetSpec | None = None,
     extra: Mapping[str, Any] | None = None,
+    numbered_objects: NumberedObjects | None = None,
     *,
     max_share: float = 0.0,
     stray_share: float = 0.01,
     stray_masks: int = 20,
 ) -> Verdict:
     if target_census is not None:
-        return _after_pipeline(target_census, label_space, max_share, label_census)
+        return _after_pipeline(target_census, label_space, max_share, label_census, numbered_objects)
     stopped = _stopped(str((extra or {}).get("pipeline_error", "")), label_space)
     if stopped is not None:
         return stopped
@@ -81,7 +83,13 @@ def _stopped(error: str, space: LabelSpace) -> Verdict | None:
     )
 
 
-def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float, stored: LabelCensus | None) -> Verdict:
+def _after_pipeline(
+    target: TargetCensus,
+    space: LabelSpace,
+    max_share: float,
+    stored: LabelCensus | None,
+    numbers: NumberedObjects | None,
+) -> Verdict:
     census = target.census
     if target.form != "ids" or space.channels == 1:
         return NotApplicable(
@@ -104,12 +112,16 @@ def _after_pipeline(target: TargetCensus, space: LabelSpace, max_share: float, s
     }
     if not outside or pixels <= max_share * census.pixels:
         return Healthy(measured)
+    numbered = numbers is not None and numbers.sure
+    hint = " The masks number their objects, they name no classes." if numbered else _hint(set(whole), limit)
     return Finding(
         says=f"{pixels / census.pixels:.2%} of the target's pixels hold {_list(outside)}, but {limit} classes "
         f"({space.said_by}) have "
-        f"the ids 0 to {limit - 1}.{_hint(set(whole), limit)}",
+        f"the ids 0 to {limit - 1}.{hint}",
         measured=measured,
-        fix=_remap(sorted(whole), limit),
+        fix="`mask = (mask > 0).astype(int)`, or the class of each object in place of its number"
+        if numbered
+        else _remap(sorted(whole), limit),
         where=tuple(next(iter(outside.values())).where.where[:5]),
         pictures=mask_values(stored, target),
     )

@@ -2,7 +2,7 @@
 
 ## What it looks for
 Targets of a one-channel head, or planes of a one-hot target, below 0 or above 1: masks of 0 and 255, masks that
-went through the image's normalisation or brightness augmentation. Soft labels between 0 and 1 are legal; so are −1
+went through the image's normalisation or brightness augmentation, masks that number their objects. Soft labels between 0 and 1 are legal; so are −1
 and 1 for a hinge loss or a tanh head.
 
 ## Why the model does not learn
@@ -10,15 +10,18 @@ Binary cross-entropy of a target of 255 has no lower bound: the loss turns negat
 gradient pushes every pixel one way.
 
 ## What to do
-`mask = (mask > 127).astype("float32")`, and keep masks out of image normalisation.
+`mask = (mask > 127).astype("float32")`, `mask > 0` where objects are numbered, and keep masks out of image normalisation.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
+from segnosis.doctor.evidence.numbered_objects import NumberedObjects
 from segnosis.doctor.evidence.target_census import TargetCensus
 from segnosis.doctor.shown import mask_values
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -31,6 +34,7 @@ def check(
     label_space: LabelSpace,
     label_census: LabelCensus | None = None,
     target_census: TargetCensus | None = None,
+    numbered_objects: NumberedObjects | None = None,
     *,
     tolerance: float = 1e-3,
 ) -> Verdict:
@@ -52,6 +56,17 @@ def check(
     two = target_census.distinct == 2
     if _is_void(target_census, high if high > 1 + tolerance else low):
         return Healthy(measured)
+    if binary and numbered_objects is not None and numbered_objects.sure:
+        seen = numbered_objects
+        return Finding(
+            says=f"The targets of a one-channel head number the objects, 1 to {seen.most}: in {seen.numbered} of "
+            f"{seen.masks} masks every value is one piece, and they run as far as there are objects. The head tells "
+            "objects from background, from 0 to 1.",
+            measured={**measured, "masks": seen.masks, "numbered": seen.numbered},
+            fix='`mask = (mask > 0).astype("float32")`',
+            where=("batch 0",),
+            pictures=mask_values(label_census, target_census),
+        )
     return Finding(
         says=f"The targets of a {'one-channel head' if binary else 'one-hot loss'} run from {low:.4g} to {high:.4g}"
         f"{', two values' if two else ''}; they are probabilities, from 0 to 1.",
@@ -95,6 +110,16 @@ def _case(scale: float) -> Case:
 
 def sick() -> Case:
     return _case(scale=255.0)
+
+
+def sick_by_numbers() -> Case:
+    """Instance masks: as many values as there are objects."""
+    images, numbers = np.full((8, 64, 64), 0.2, np.float32), np.zeros((8, 64, 64), np.float32)
+    for k in range(8):
+        for number in range(2 + k % 4):
+            place = np.s_[4 + 12 * number : 12 + 12 * number, 8 + 4 * k : 24 + 4 * k]
+            images[k][place], numbers[k][place] = 0.8, number + 1
+    return Case(batches=pair_patients.batches(images, numbers[..., None]), num_classes=1)
 
 
 def healthy() -> Case:
