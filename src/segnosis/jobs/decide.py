@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from segnosis import data
 from segnosis.core.errors import ArgumentError, DataError
@@ -16,6 +17,7 @@ from segnosis.data.fingerprint import Fingerprint, FingerprintScan
 from segnosis.data.split import Split
 from segnosis.doctor.check_data import check_data
 from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.doctor.verdict import Finding
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 
@@ -108,16 +110,22 @@ def examined(
         progress=listener.step,
         beside=(measured,),
     )
-    if not anyway:
-        _stop_on_error(checked)
-    listener.say(parts.note)
-    return measured.result(), checked, parts
-
-
-def _stop_on_error(checked: Diagnosis) -> None:
     wrong = [finding for finding in checked.findings if finding.certain and finding.severity == "error"]
-    if not wrong:
-        return
+    if not anyway and wrong:
+        _stop(wrong)
+    found = measured.result()
+    if not found.samples:
+        raise DataError(
+            "At least one image must be usable, with its mask.",
+            file=dataset.root,
+            received={"samples": len(dataset), "problem": wrong[0].says if wrong else "none can be read"},
+            cure=f"{wrong[0].fix.rstrip('.') + '. ' if wrong else ''}`segnosis check` names each file.",
+        )
+    listener.say(parts.note)
+    return found, checked, parts
+
+
+def _stop(wrong: Sequence[Finding]) -> NoReturn:
     first = wrong[0]
     more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
     raise ArgumentError(

@@ -31,8 +31,8 @@ def _facts(fingerprint: dict[str, Any], left_out: dict[str, str]) -> list[tuple[
         ("Width, pixels", f"{width[0]} to {width[2]}, median {width[1]}"),
         ("Channels", f"{spec['channels']}, {spec['dtype']}"),
         ("Intensity", "; ".join(f"mean {c['mean']:.4g} ± {c['std']:.4g}" for c in fingerprint["channels"])),
-        ("Masks without foreground", f"{fingerprint['empty_share']:.1%}"),
-        ("Ignored mask pixels", f"{fingerprint['ignored_share']:.1%}"),
+        ("Masks without foreground", f"{100 * fingerprint['empty_share']:.1f} %"),
+        ("Ignored mask pixels", f"{100 * fingerprint['ignored_share']:.1f} %"),
     ]
     if fingerprint["spacing"]:
         low, middle, high = fingerprint["spacing"]
