@@ -10,7 +10,7 @@ import pytest
 
 import segnosis as sg
 from segnosis.cli.main import main
-from segnosis.core.errors import ArgumentError, RunError
+from segnosis.core.errors import RunError
 from segnosis.core.run_folder import write_json
 from segnosis.data import phantom
 from segnosis.doctor import diagnose
@@ -134,13 +134,3 @@ def test_the_budget_is_shared_by_the_folds_still_to_come(tmp_path: Path) -> None
     write_json(tmp_path / "fold-2" / "scores.json", {"seconds": 600.0})
     assert folds._share(tmp_path, 3, job) == 0.25
     assert folds._share(tmp_path, 3, {**job, "minutes": None}) is None
-
-
-def test_several_processes_are_told_how_to_share_the_folds(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"NUM_PROCESSES": "2", "PROCESS_ID": "1"}.items():
-        monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
-    with pytest.raises(ArgumentError, match=r"processes=2.*one fold a time.*fold=\(1, 5\)"):
-        sg.cross_validate(plan, folds=2, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
