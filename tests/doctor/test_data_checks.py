@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -24,10 +25,12 @@ from segnosis.doctor.evidence import (
     sample_moves,
     validation_agreement,
 )
+from segnosis.doctor.evidence._batch_pairs import targets_of
 from segnosis.doctor.evidence._mask_look import look
 from segnosis.doctor.evidence.pair_files import stem
 from segnosis.doctor.examine import examine
 from segnosis.doctor.pair_patients import SPEC, batches, pairs, scenes
+from segnosis.doctor.patients import segmenter
 from segnosis.doctor.verdict import Finding
 
 CHECKS = [
@@ -445,3 +448,29 @@ def test_masks_of_the_middle_are_no_moved_ones() -> None:
     images, masks = scenes(32, seed=5)
     seen = sample_moves.measure(batches(images, masks[:, 8:-8, 8:-8]))
     assert seen.turns.moves == {"as given": 32}
+
+
+def test_weights_packed_beside_masks_are_no_classes() -> None:
+    images, masks = scenes(8, seed=5)
+    weights = 1 + 4 * (np.arange(64) % 2) * np.ones_like(masks, "float32")
+    packed = np.stack([masks, weights], -1)
+    head = SimpleNamespace(shape=(None, 64, 64, 1), family=None, pick=lambda y: y)
+    batch = batches(images, packed)[0]
+    for found, planes in ((targets_of(batch, [head]), 1), (targets_of(batch), 2)):
+        assert found is not None
+        np.testing.assert_array_equal(found, packed[: len(found), ..., :planes])
+
+
+def test_a_class_that_is_ignored_is_not_missed() -> None:
+    images, masks = scenes(8, seed=5)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=2)
+    model = segmenter(3, size=64)
+    for ignored in (None, 2):
+        case = Case(
+            model=model,
+            loss=loss if ignored else None,
+            batches=batches(images, masks),
+            num_samples=8,
+            ignore_class=ignored,
+        )
+        assert ("LAB008" in findings(case)) is (ignored is None)

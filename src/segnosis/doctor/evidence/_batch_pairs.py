@@ -32,19 +32,39 @@ def images_of(batch: Batch, across: int = 0) -> np.ndarray | None:
 def targets_of(batch: Batch, heads: Sequence[Any] | None = None, across: int = 0) -> np.ndarray | None:
     """The masks of a batch, `(batch, height, width)` or `(batch, height, width, planes)`.
 
-    Of several outputs the largest target is taken. Targets flattened to `(batch, pixels[, classes])` get the shape of
-    the images back where the number of pixels fits.
+    Of several outputs the largest target is taken, one of classes before one of measures such as a distance. Weights
+    that are packed beside it, for a loss of one's own to take apart, are left out. Targets flattened to
+    `(batch, pixels[, classes])` get the shape of the images back where the number of pixels fits.
     """
-    target = batch.y
-    if heads and len(heads) > 1:
-        picked = [head.pick(target) for head in heads]
-        target = [item for item in picked if item is not None] or target
-    arrays = [np.asarray(leaf) for leaf in leaves(target) if leaf is not None]
-    arrays = [_unflattened(_slices(array, batch, across), batch) for array in arrays if array.dtype.kind in "uifb"]
-    arrays = [array for array in arrays if array.ndim in (3, 4)]
-    if not arrays:
-        return None
-    return _channels_last(max(arrays, key=lambda array: array.size))
+    told: list[tuple[Any, Any]] = [(leaf, None) for leaf in leaves(batch.y)]
+    if heads:
+        picked = [(head.pick(batch.y), head) for head in heads]
+        told = [(leaf, head) for target, head in picked if target is not None for leaf in leaves(target)] or told
+    arrays = []
+    for leaf, head in told:
+        array = np.asarray(leaf)
+        if leaf is None or array.dtype.kind not in "uifb":
+            continue
+        array = _unflattened(_slices(array, batch, across), batch)
+        if array.ndim in (3, 4):
+            arrays.append(_unpacked(_channels_last(array), head))
+    return max(arrays, key=lambda array: (_is_whole(array), array.size), default=None)
+
+
+def _unpacked(array: np.ndarray, head: Any) -> np.ndarray:
+    """The planes that an output is compared with, where a loss of one's own gets more: classes of 0 and 1 first."""
+    channels = head.shape[-1] if head is not None and head.shape else None
+    if array.ndim != 4 or not channels or array.shape[-1] <= channels or head.family is not None:
+        return array
+    front, rest = array[..., :channels], array[..., channels:]
+    binary, others_binary = (bool(np.isin(part[:, ::2, ::2], (0, 1)).all()) for part in (front, rest))
+    is_truth = (binary and not others_binary) or (front.min() >= 0 and front.max() <= 1 < rest.max())
+    return front if is_truth else array
+
+
+def _is_whole(array: np.ndarray) -> bool:
+    part = array[:, ::4, ::4]
+    return bool(array.dtype.kind in "uib" or np.array_equal(part, np.round(part)))
 
 
 def pairs_of(

@@ -97,6 +97,11 @@ class LabelCensus:
         return out
 
 
+def void_alone(census: LabelCensus) -> bool:
+    """Whether masks hold 0 and, on fewer pixels, −1: background and no class, and nothing else."""
+    return set(census.values) == {0.0, -1.0} and census.values[-1.0].pixels < census.values[0.0].pixels
+
+
 class Scan:
     """Counts mask by mask; keeps counts and a few names, never a mask."""
 

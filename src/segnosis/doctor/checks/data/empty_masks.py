@@ -22,7 +22,7 @@ import numpy as np
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Batch, Case
-from segnosis.doctor.evidence.label_census import LabelCensus
+from segnosis.doctor.evidence.label_census import LabelCensus, void_alone
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
 from segnosis.doctor.patients import segmenter, squares
@@ -45,7 +45,8 @@ def check(
     stored_empty, stored = _stored(label_census, spec)
     if target_census is not None:
         census, after = target_census.census, " after your pipeline"
-        empty, value, where = _emptiest(census, label_space.ignore | ({255.0} if len(census.values) > 2 else set()))
+        void = {255.0} if len(census.values) > 2 else {-1.0} if void_alone(census) else set()
+        empty, value, where = _emptiest(census, label_space.ignore | void)
         total = census.masks
     else:
         assert label_census is not None

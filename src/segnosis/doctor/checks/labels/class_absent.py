@@ -60,7 +60,7 @@ def check(
         planes = target_census.planes
         return _told(list(target_census.empty_planes), [], planes, samples, label_space, excerpt=planes)
     present = {int(value) for value in target_census.census.without(label_space.ignore) if 0 <= value < count}
-    absent = [class_id for class_id in range(count) if class_id not in present]
+    absent = [class_id for class_id in range(count) if class_id not in present and class_id not in label_space.ignore]
     return _told(absent, [], count, samples, label_space, excerpt)
 
 

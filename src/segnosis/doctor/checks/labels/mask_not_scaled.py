@@ -2,15 +2,16 @@
 
 ## What it looks for
 Targets of a one-channel head, or planes of a one-hot target, below 0 or above 1: masks of 0 and 255, masks that
-went through the image's normalisation or brightness augmentation, masks that number their objects. Soft labels between 0 and 1 are legal; so are −1
-and 1 for a hinge loss or a tanh head.
+went through the image's normalisation or brightness augmentation, masks that number their objects. Soft labels
+between 0 and 1 are legal; so are −1 and 1 for a hinge loss or a tanh head.
 
 ## Why the model does not learn
 Binary cross-entropy of a target of 255 has no lower bound: the loss turns negative, Dice and IoU rise above 1, the
 gradient pushes every pixel one way.
 
 ## What to do
-`mask = (mask > 127).astype("float32")`, `mask > 0` where objects are numbered, and keep masks out of image normalisation.
+`mask = (mask > 127).astype("float32")`, `mask > 0` where objects are numbered, and keep masks out of image
+normalisation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence.label_census import LabelCensus
+from segnosis.doctor.evidence.label_census import LabelCensus, void_alone
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.numbered_objects import NumberedObjects
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -82,6 +83,8 @@ def check(
 def _is_void(target: TargetCensus, value: float) -> bool:
     """255 or −1 beside 0 and 1 marks pixels that are no class: LAB002 speaks of those."""
     values = set(target.census.values)
+    if target.form == "ids" and void_alone(target.census):  # nothing but background beside it: DAT003 speaks of that
+        return True
     three = values == {0.0, 1.0, value} if target.form == "ids" else target.distinct == 3
     return value in (255.0, -1.0) and three
 
