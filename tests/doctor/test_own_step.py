@@ -12,6 +12,7 @@ import tensorflow as tf
 from segnosis.doctor.case import Case
 from segnosis.doctor.check import find
 from segnosis.doctor.examine import Evidence, examine
+from segnosis.doctor.own_loss import own_loss
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable
 
@@ -19,11 +20,17 @@ pytestmark = pytest.mark.one_backend
 
 
 class Stepping(keras.Model):
-    """Trains on its own terms: `applies` its gradients or forgets to, on a soft loss or on a `hard` one."""
+    """Trains on its own terms: `applies` its gradients or forgets to, on a soft loss or on a `hard` one.
 
-    def __init__(self, applies: bool = True, hard: bool = False) -> None:
+    Or gives those of its head alone, or adds a `penalty` times the squares of its kernels.
+    """
+
+    def __init__(
+        self, applies: bool = True, hard: bool = False, head_alone: bool = False, penalty: float = 0.0
+    ) -> None:
         super().__init__()
         self.net, self.applies, self.hard = segmenter(3), applies, hard
+        self.head_alone, self.penalty = head_alone, penalty
 
     def call(self, x: Any, training: bool = False) -> Any:
         return self.net(x, training=training)
@@ -35,9 +42,13 @@ class Stepping(keras.Model):
             if self.hard:
                 p = tf.one_hot(tf.argmax(p, -1), 3)
             loss = 1 - tf.reduce_mean(p * tf.one_hot(tf.cast(y, tf.int32), 3))
-        gradients = tape.gradient(loss, self.trainable_variables)
+            if self.penalty:
+                kernels = [v.value for v in self.trainable_variables if v.name == "kernel"]
+                loss += self.penalty * tf.add_n([tf.reduce_sum(kernel**2) for kernel in kernels])
+        weights = (self.net.layers[-1] if self.head_alone else self).trainable_variables
+        gradients = tape.gradient(loss, weights)
         if self.applies:
-            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return {"total": loss}
 
 
@@ -54,13 +65,14 @@ def case_of(model: keras.Model) -> Case:
     [
         ("NRM003", {}, Healthy),
         ("NRM003", {"applies": False}, Finding),
+        ("NRM003", {"head_alone": True}, Finding),
         ("NRM003", {"hard": True}, Healthy),
         ("LOS001", {}, NotApplicable),
         ("LOS001", {"applies": False}, NotApplicable),
         ("LOS001", {"hard": True}, Finding),
     ],
 )
-def test_what_a_step_gives_its_optimizer_tells(code: str, given: dict[str, bool], expected: type) -> None:
+def test_what_a_step_gives_its_optimizer_tells(code: str, given: dict[str, Any], expected: type) -> None:
     assert isinstance(examine(case_of(Stepping(**given)), checks=[find(code)]).verdicts[0], expected)
 
 
@@ -72,3 +84,17 @@ def test_the_step_is_made_on_a_copy() -> None:
     after = [np.array(variable) for variable in (*case.model.variables, *case.optimizer.variables)]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
     assert set(vars(case.model)) == names
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.01, 1e7])
+def test_what_a_step_adds_for_its_kernels_is_no_part_of_its_data_term(penalty: float) -> None:
+    model, batch = Stepping(penalty=penalty), squares("ids")[0]
+    model(batch.x)
+    model.compile(keras.optimizers.Adam(1e-3))
+    loss = own_loss(model, batch)
+    assert loss is not None
+    kernels = [np.square(v.numpy()).sum() for v in model.trainable_variables if v.name == "kernel"]
+    assert loss.penalty == pytest.approx(penalty * sum(kernels), rel=1e-4)
+    y_pred = 20 * keras.ops.one_hot(batch.y[:2].astype("int32"), 3)
+    assert float(loss(batch.y[:2], y_pred)) == pytest.approx(2 / 3, abs=1e-4)  # a third of all products is 1
+    assert float(loss.whole(batch.y[:2], y_pred)) == pytest.approx(2 / 3 + loss.penalty, rel=1e-4)

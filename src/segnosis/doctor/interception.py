@@ -173,14 +173,17 @@ def user_place() -> Place:
 
 
 def user_frames() -> list[FrameType]:
-    """The frames on the stack that are neither a library's nor ours, the innermost first."""
+    """The frames of the script on the stack, the innermost first: neither a library's nor ours nor of what runs it."""
     found, frame = [], sys._getframe(1)
+    script = sys.modules["__main__"].__dict__
     while frame is not None:
         name = frame.f_code.co_filename
         if "__autograph_generated_file" in name or not (
             name.startswith(_OWN) or any(part in name for part in _FOREIGN)
         ):
             found.append(frame)
+        if frame.f_globals is script and frame.f_code.co_name == "<module>":
+            break
         frame = frame.f_back  # type: ignore[assignment]
     return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -14,7 +15,10 @@ from segnosis.doctor.batches import as_tensors
 from segnosis.doctor.case import Batch
 from segnosis.doctor.listening import listening
 from segnosis.doctor.loop_body import LoopSamples
+from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import steps_itself, untouched
+
+_NOTHING = 1e-5  # of a loss
 
 Step = Callable[[Any, Any, Any], Any]
 """Begins a training step on images, targets and weights (`None` without)."""
@@ -26,15 +30,22 @@ class OwnLoss(keras.losses.Loss):
     The step is begun, the model answers with the prediction that is asked about, and what the step wants
     differentiated is the answer; nothing is differentiated or changed.
 
+    What it adds for the size of kernels is left out, and told as `penalty`.
+
     Args:
         name: Where in the program it is.
         objective: Images, targets, weights and prediction → the loss.
         x: Images to hand to the program's code, over and over.
+
+    Attributes:
+        penalty: What the program adds to it for the size of kernels, as they are.
     """
 
     def __init__(self, name: str, objective: Callable[[Any, Any, Any, Any], Any], x: Any) -> None:
         super().__init__(name=name)
         self._objective, self._x = objective, x
+        self.penalty = 0.0
+        self._kernels: list[Any] = []
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss; targets keep their type, which the user's code may depend on.
@@ -46,7 +57,21 @@ class OwnLoss(keras.losses.Loss):
         """
         count = y_pred.shape[0]
         x = keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(_resized(leaf, count)), self._x)
-        return self._objective(x, keras.ops.convert_to_tensor(y_true), sample_weight, y_pred)
+        with _at_zero(self._kernels):
+            return self._objective(x, keras.ops.convert_to_tensor(y_true), sample_weight, y_pred)
+
+    @property
+    def whole(self) -> OwnLoss:
+        """The same with what it adds for the size of kernels, as the program trains."""
+        return OwnLoss(self.name, self._objective, self._x)
+
+    def part_from_weights(self, model: keras.Model, y_true: Any, y_pred: Any) -> None:
+        """Find `penalty`: what goes away when all kernels of `model` are 0 and the prediction stays."""
+        first, again = (to_host(self(y_true, y_pred)) for _ in range(2))
+        self._kernels = [variable for variable in model.trainable_variables if len(variable.shape) > 1]
+        self.penalty = float(first - to_host(self(y_true, y_pred)))
+        if first != again or not self.penalty > _NOTHING * abs(float(first)):
+            self.penalty, self._kernels = 0.0, []
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """As `__call__`, for Keras' wrappers."""
@@ -79,7 +104,7 @@ def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = Non
             else:
                 loss = OwnLoss("compute_loss", _compute_loss(model), batch.x)
             y_pred = model(as_tensors(batch.x, slice(2)))
-            keras.ops.convert_to_numpy(loss(batch.y[:2], y_pred))
+            loss.part_from_weights(model, batch.y[:2], y_pred)
         except Exception:  # anything that anyone's step can raise; evidence/own_step.py says so where fit() would
             return None
     return loss
@@ -124,6 +149,19 @@ def _speaker(model: keras.Model, batch: Batch) -> Any:
     if not found:
         raise ValueError(f"The step calls nothing that gives {wanted}.")
     return found[-1]
+
+
+@contextmanager
+def _at_zero(kernels: Sequence[Any]) -> Iterator[None]:
+    """The variables at 0, for the length of the block."""
+    kept = [to_host(variable) for variable in kernels]
+    try:
+        for variable in kernels:
+            variable.assign(keras.ops.zeros_like(variable))
+        yield
+    finally:
+        for variable, value in zip(kernels, kept, strict=True):
+            variable.assign(value)
 
 
 def _resized(array: Any, count: int | None) -> Any:

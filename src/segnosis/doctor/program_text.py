@@ -11,6 +11,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def tree_of(frame: FrameType) -> ast.Module | None:
     """The file that a frame runs in; `None` where it is not Python alone, as with a notebook's magic."""
+    linecache.checkcache(frame.f_code.co_filename)  # in a process that lives on, the file may have been edited
     try:
         return ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
     except SyntaxError:

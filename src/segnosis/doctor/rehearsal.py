@@ -8,6 +8,7 @@ import keras
 
 from segnosis.doctor.batches import as_tensors
 from segnosis.doctor.case import Batch
+from segnosis.doctor.own_loss import OwnLoss
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import steps_itself
 
@@ -24,6 +25,7 @@ class Rehearsal:
 
     def __init__(self, model: keras.Model, loss: Any, optimizer: Any, loss_weights: Any = None) -> None:
         self.model, self.optimizer = model, optimizer
+        loss = loss.whole if isinstance(loss, OwnLoss) else loss
         optimizer.build(model.trainable_variables)
         jit = "auto" if keras.backend.backend() == "jax" else False  # XLA slows convolutions down on a CPU
         keras.Model.compile(model, optimizer, loss, loss_weights=loss_weights, jit_compile=jit)  # not an own `compile`

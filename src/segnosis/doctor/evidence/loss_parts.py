@@ -12,6 +12,7 @@ from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.graph import all_layers
+from segnosis.doctor.own_loss import OwnLoss
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import untouched
 
@@ -74,8 +75,14 @@ def measure(
         of_weights = sum(
             float(to_host(v.regularizer(v.value))) for v in model.trainable_variables if v.regularizer is not None
         )
+    of_own = sum(head.loss_weight * head.loss.penalty for head in heads if isinstance(head.loss, OwnLoss))
     is_normalized = any(isinstance(layer, NORMALIZATIONS) for layer in all_layers(model))
-    return LossParts(total, outputs, penalty, _regularized(model), of_weights, is_normalized)
+    regularized = _regularized(model) | {
+        head.loss_name: "what it adds for the size of kernels"
+        for head in heads
+        if isinstance(head.loss, OwnLoss) and head.loss.penalty
+    }
+    return LossParts(total, outputs, penalty + of_own, regularized, of_weights + of_own, is_normalized)
 
 
 def _regularized(model: keras.Model) -> dict[str, str]:

@@ -14,6 +14,7 @@ from segnosis.doctor.ask import raised
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence.forward import few
+from segnosis.doctor.graph import all_layers
 from segnosis.doctor.random_state import to_host
 from segnosis.doctor.rehearsal import own_step
 from segnosis.doctor.snapshot import borrowed, optimizer_copy, steps_itself
@@ -32,6 +33,7 @@ class OwnStep:
         largest: Largest absolute value of all gradients.
         moved: Trainable variables that changed.
         trainable: Trainable variables of the model.
+        left_out: Layers with trainable variables of which the step gave none and moved none.
         raised: What the step raised, else empty.
     """
 
@@ -41,6 +43,7 @@ class OwnStep:
     largest: float
     moved: int
     trainable: int
+    left_out: tuple[str, ...] = ()
     raised: str = ""
 
 
@@ -57,11 +60,13 @@ def measure(model: keras.Model, optimizer: Any, batches: Sequence[Batch], loss: 
         steps.build(copy.trainable_variables)
         keras.Model.compile(copy, steps, loss, run_eagerly=True)  # not a `compile` of the user's own
         seen: list[tuple[int, list[float]]] = []
+        asked: set[int] = set()
         apply = steps.apply
 
         def recorded(grads: Sequence[Any], trainable_variables: Any = None) -> Any:
             sizes = [float(np.abs(to_host(gradient)).max()) for gradient in grads if gradient is not None]
             seen.append((len(list(grads)), sizes))
+            asked.update(id(variable) for variable in trainable_variables or steps._trainable_variables)
             return apply(grads, trainable_variables)
 
         steps.__dict__["apply"] = recorded
@@ -71,15 +76,23 @@ def measure(model: keras.Model, optimizer: Any, batches: Sequence[Batch], loss: 
             own_step(copy, batch)
         except Exception as error:  # anything that anyone's step can raise; fit() raises the same
             failure = raised(error).error
-        moved = sum(
-            not np.array_equal(old, to_host(new)) for old, new in zip(before, copy.trainable_variables, strict=True)
+        moved = {
+            id(variable)
+            for old, variable in zip(before, copy.trainable_variables, strict=True)
+            if not np.array_equal(old, to_host(variable))
+        }
+        left_out = tuple(
+            layer.name
+            for layer in all_layers(copy)
+            if (own := {id(variable) for variable in layer.trainable_weights}) and not own & (asked | moved)
         )
         return OwnStep(
             applied=len(seen),
             given=sum(count for count, _ in seen),
             known=sum(len(sizes) for _, sizes in seen),
             largest=max((size for _, sizes in seen for size in sizes), default=0.0),
-            moved=moved,
+            moved=len(moved),
             trainable=len(before),
+            left_out=left_out,
             raised=failure,
         )

@@ -1,12 +1,12 @@
 """The loss is mostly regularization.
 
 ## What it looks for
-The loss at the start taken apart: the data term, and what regularizers and `add_loss` add. When more than half is
-added, the two gradients are compared as well: a large constant share is harmless, a larger pull is not. And the best
-that this loss can have is counted: with all kernels at 0 it costs the data term alone, so at its best the penalty is
-no larger than the data term is now. Where it is more than 10 times that, kernels must shrink below a third of their
-length; without a normalization behind them nothing else than that can happen, with one it is suspected above a share
-of 0.95.
+The loss at the start taken apart: the data term, and what regularizers, `add_loss` and a loss or step of one's own add
+for the size of kernels. When more than half is added, the two gradients are compared as well: a large constant share is
+harmless, a larger pull is not. And the best that this loss can have is counted: with all kernels at 0 it costs the data
+term alone, so at its best the penalty is no larger than the data term is now. Where it is more than 10 times that,
+kernels must shrink below a third of their length; without a normalization behind them nothing else than that can
+happen, with one it is suspected above a share of 0.95.
 
 Weight decay inside the optimizer (`AdamW(weight_decay=…)`) is no part of the loss, so it is held against the steps:
 what it takes off a kernel in each step against the most that a gradient, always pulling outwards, could add. Above
@@ -75,8 +75,10 @@ def check(
     }
     if loss_parts.share <= max_share:
         return Healthy(measured)
-    used = sorted(set(loss_parts.regularized.values()))
+    used = sorted({how for how in loss_parts.regularized.values() if "=" in how})
+    own = next((name for name, how in loss_parts.regularized.items() if "=" not in how), None)
     by = f"{', '.join(used)} on {len(loss_parts.regularized)} layers adds" if used else "the layers' own losses add"
+    by = f"`{own}` itself, for the size of kernels, adds" if own else by
     split = (
         f"{loss_parts.data:.3f} of the printed loss of {loss_parts.data + loss_parts.penalty:.3f} comes from the data, "
         f"{by} {loss_parts.penalty:.3f}"
@@ -168,8 +170,11 @@ def _at_best(found: LossParts) -> float:
 
 
 def _fix(found: LossParts, max_share: float) -> str:
-    used = next(iter(sorted(set(found.regularized.values()))), None)
-    if used is None or "=" not in used:
+    used = next(iter(sorted(found.regularized.values())), None)
+    if used is not None and "=" not in used:
+        less = 0.1 * max_share * abs(found.data or 1.0) / found.penalty
+        return f"Multiply what it adds for the size of kernels by {less:.0e}, or leave it out."
+    if used is None:
         return "Divide what `add_loss` adds by its size, so that it stays below the data term."
     kind, rest = used.split("(", 1)
     name, value = rest.rstrip(")").split(",")[0].split("=")

@@ -3,8 +3,9 @@
 ## What it looks for
 Frozen layers whose kernels still hold what their random initializer gives and whose biases and statistics never left
 their start. A frozen head or decoder. A model of which nothing trains at all, or whose own `train_step` never gives
-gradients to its optimizer (one step is made on a copy). And a trunk that was frozen by counting layers, where the count
-ends in the middle of a block and BatchNormalization layers behind it go on moving.
+gradients to its optimizer, or none for layers that still hold random numbers (one step is made on a copy). And a trunk
+that was frozen by counting layers, where the count ends in the middle of a block and BatchNormalization layers behind
+it go on moving.
 
 ## Why the model does not learn
 Freezing keeps what was learned before. A frozen random layer keeps noise: everything behind it must make do with that.
@@ -62,6 +63,17 @@ def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0, own_ste
             measured={**measured, "variables_moved_by_one_step": own_step.moved},
             fix="`self.optimizer.apply(gradients, self.trainable_variables)` at the end of `train_step`.",
             where=("train_step",),
+        )
+    left_out = [part for part in parts if own_step is not None and part.name.split("/")[-1] in own_step.left_out]
+    if own_step is not None and own_step.applied and not own_step.raised and _random(left_out):
+        return Finding(
+            says=f"One step of your `train_step` gives its optimizer {own_step.given} of {own_step.trainable} "
+            f"trainable variables: {len(left_out)} layers are left out, and still hold the random numbers they were "
+            "made with.",
+            measured={**measured, "variables_given": own_step.given, "layers_left_out": len(left_out)},
+            fix="`weights = self.trainable_variables`, for `tape.gradient(loss, weights)` and for "
+            "`self.optimizer.apply(gradients, weights)`.",
+            where=_names(left_out),
         )
     if sum(part.weights for part in random) > min_random_share * total:
         stages = {part.stage for part in random}
