@@ -4,7 +4,9 @@
 A validation loss whose minimum, the mean of three epochs, lies in the first 60 % of the run and which has risen since
 by more than a fifth, while the training loss went on falling, for at least five epochs. One bad epoch is none; a loss
 that swings has risen when of two epochs since, the later one is worse in most cases. Or a second half of the run that
-brought the validation loss nothing while it halved the training loss, which ends below a third of it.
+brought the validation loss nothing while it halved the training loss, which ends below a third of it. Before there is
+a history: no more than `few_samples` samples that are to be seen `many_passes` times or more, and twice as many held
+out.
 
 ## Why the model does not learn
 It learns: samples, not what they have in common.
@@ -20,7 +22,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import median
 
-from segnosis.doctor.case import Case
+from segnosis.doctor.batches import sample_count
+from segnosis.doctor.case import Batch, Case
+from segnosis.doctor.evidence.planned_training import PlannedTraining
+from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "EVA001", "warning"
@@ -28,8 +33,13 @@ EXPLAINED_BY = ("DAT", "PRE", "NRM001", "NRM002")
 
 
 def check(
-    history: Mapping[str, Sequence[float]],
+    history: Mapping[str, Sequence[float]] | None = None,
+    validation_batches: Sequence[Batch] | None = None,
+    planned_training: PlannedTraining | None = None,
+    num_samples: int | None = None,
     *,
+    few_samples: int = 10,
+    many_passes: int = 20,
     min_epochs: int = 8,
     latest_best: float = 0.6,
     min_rise: float = 0.2,
@@ -39,6 +49,8 @@ def check(
     max_improved: float = 0.05,
     min_halved: float = 0.5,
 ) -> Verdict:
+    if history is None:
+        return _planned(validation_batches, planned_training, num_samples, few_samples, many_passes)
     train, validation = list(history.get("loss") or ()), list(history.get("val_loss") or ())
     if len(validation) < min_epochs or len(train) != len(validation):
         return NotApplicable(f"{len(validation)} epochs have a validation loss, {min_epochs} are needed")
@@ -83,6 +95,37 @@ def check(
         fix="More images, joint augmentation of images and masks, or "
         f"`callbacks=[keras.callbacks.EarlyStopping('val_loss', patience={max(3, half // 2)}, "
         "restore_best_weights=True)]`.",
+    )
+
+
+def _planned(
+    held_out: Sequence[Batch] | None, plan: PlannedTraining | None, samples: int | None, few: int, many: int
+) -> Verdict:
+    """Before there is a history: a handful of samples, seen often, against more that are held out."""
+    if not held_out or plan is None or not plan.is_said or samples is None:
+        return NotApplicable("there is no history, and no plan of samples, epochs and held-out samples")
+    scored = sum(map(sample_count, held_out))
+    measured = {"samples": samples, "planned_epochs": plan.epochs, "held_out_samples": scored}
+    if samples > few or plan.epochs < many or scored < 2 * samples:
+        return Healthy(measured)
+    return Finding(
+        says=f"{samples} samples are to be seen {plan.epochs} times each, while {scored} or more are held out: they "
+        "will be learned by heart.",
+        measured=measured,
+        fix="Train on the larger part: `train, validation = samples[:-n], samples[-n:]`, with a slice that ends where "
+        "you mean it to.",
+        level="suspected",
+    )
+
+
+def sick_by_plan() -> Case:
+    scenes = squares("ids", count=4, size=32)
+    return Case(
+        model=segmenter(3, size=32),
+        batches=scenes[:1],
+        validation_batches=scenes[1:],
+        num_samples=4,
+        fit_arguments={"epochs": 90},
     )
 
 
