@@ -12,6 +12,8 @@ import tensorflow as tf
 import torch
 from torch.utils.data import DataLoader, Subset, random_split
 
+from segnosis.doctor.case import Batch
+from segnosis.doctor.evidence import repeated_images
 from segnosis.doctor.evidence.shared_sources import SharedSources, measure
 
 pytestmark = pytest.mark.one_backend
@@ -142,3 +144,14 @@ PICTURES = list(np.random.default_rng(0).normal(size=(12, 8, 8)))
 def test_variables_around_a_loop_tell_by_their_names(variables: dict[str, Any], how: str | None, common: int) -> None:
     found = measure({}, variables)
     assert (found.how, found.shared, found.by_name) == (how, common, True)
+
+
+@pytest.mark.parametrize(("held", "times"), [([PICTURES[0]] * 9, 9), (PICTURES[:9], 0), ([np.zeros((8, 8))] * 9, 0)])
+def test_one_picture_held_again_and_again_is_told(held: list[np.ndarray], times: int) -> None:
+    batch = Batch(np.stack(PICTURES[:4])[..., None], np.zeros((4, 8, 8, 1)))
+    found = repeated_images.measure([batch], None, {"x": Rows(np.zeros(1)), "y": None})
+    assert not found.times
+    data = Rows(np.zeros(1))
+    data.faces = [(picture, 0) for picture in held]
+    found = repeated_images.measure([batch], None, {"x": data})
+    assert (found.held, found.times) == ("faces" if times else "", times)

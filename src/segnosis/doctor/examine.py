@@ -226,16 +226,17 @@ def _ask(check: Check, evidence: Evidence, thresholds: Mapping[str, Any]) -> Any
 
 
 def _fold(verdicts: list[AnyVerdict], checks: tuple[Check, ...]) -> list[AnyVerdict]:
-    """Write into each certain cause the codes of the findings that its presence explains."""
+    """Write into each cause the codes of the findings that it explains; a suspected one explains suspected ones."""
     explains: dict[str, list[str]] = {}
+    causes = sorted((one for one in verdicts if isinstance(one, Finding)), key=lambda one: not one.certain)
     for check, verdict in zip(checks, verdicts, strict=True):
         if not isinstance(verdict, Finding) or verdict.independent:
             continue
-        for cause in verdicts:
+        for cause in causes:
             if (
-                isinstance(cause, Finding)
-                and cause.certain
+                (cause.certain or not verdict.certain)
                 and cause.code != verdict.code
+                and cause.code not in explains.get(verdict.code, ())
                 and any(cause.code.startswith(prefix) for prefix in check.explained_by)
             ):
                 explains.setdefault(cause.code, []).append(verdict.code)

@@ -30,6 +30,7 @@ class Sources:
         lists: Attribute → its different texts, paths or whole numbers, at least four of them.
         arrays: Attribute → an array of pictures, or a view of a part of one.
         contents: Attribute → hashes of the pictures in it, of an array's rows or of a list of arrays.
+        pictures: Attribute → how many of its pictures were hashed.
         settings: Attribute → a text, number or truth value.
         objects: Attribute → identity of any other object or function.
         kind: Type of the object, or name of the generator function.
@@ -40,6 +41,7 @@ class Sources:
     lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     contents: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
+    pictures: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     kind: str = ""
@@ -57,7 +59,7 @@ def sources_of(data: Any) -> Sources:
         return _of_chain(data)
     lists: dict[str, tuple[Any, ...]] = {}
     arrays: dict[str, np.ndarray] = {}
-    contents: dict[str, frozenset[bytes]] = {}
+    contents: dict[str, list[bytes]] = {}
     settings: dict[str, Any] = {}
     objects: dict[str, int] = {}
     for name, value in _leaves(data, _DEPTH, set()):
@@ -74,7 +76,14 @@ def sources_of(data: Any) -> Sources:
             objects.setdefault(name, id(value))
     kind = getattr(data, "gi_code", None) or type(data)
     return Sources(
-        lists, arrays, contents, settings, objects, getattr(kind, "co_qualname", str(kind)), samples=_samples(data)
+        lists=lists,
+        arrays=arrays,
+        contents={name: frozenset(found) for name, found in contents.items()},
+        pictures={name: len(found) for name, found in contents.items()},
+        settings=settings,
+        objects=objects,
+        kind=getattr(kind, "co_qualname", str(kind)),
+        samples=_samples(data),
     )
 
 
@@ -114,20 +123,20 @@ def _leaves(owner: Any, depth: int, met: set[int]) -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, depth - 1, met)
 
 
-def _pictures(value: Any) -> frozenset[bytes]:
+def _pictures(value: Any) -> list[bytes]:
     """Hashes of pictures of more than a few values, of a coarse grid each; masks and blank ones repeat by chance."""
     if not isinstance(value, list | tuple | np.ndarray) or len(value) < _FEWEST:
-        return frozenset()
-    found = set()
+        return []
+    found = []
     for row in value[:_MOST_PICTURES]:
         picture = row[0] if isinstance(row, list | tuple) and len(row) else row
         if not isinstance(picture, np.ndarray) or picture.ndim < 2 or picture.dtype.kind not in "uif":
-            return frozenset()
+            return []
         step = tuple(slice(None, None, max(1, size // _GRID)) for size in picture.shape[:2])
         coarse = picture[step]
         if len(np.unique(coarse.ravel()[:4096])) >= _FEWEST_VALUES:
-            found.add(digest(coarse))
-    return frozenset(found)
+            found.append(digest(coarse))
+    return found
 
 
 def _different(value: Any) -> tuple[Any, ...] | None:

@@ -15,6 +15,7 @@ from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence.batch_split_statistics import ids_of
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
+from segnosis.doctor.evidence.image_statistics import is_constant
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.random_state import random_state_kept
 
@@ -34,7 +35,7 @@ class AugmentedTargets:
         lost: Share of them without any foreground afterwards.
         area: Foreground share afterwards over the share before, mean over the pairs.
         clipped: Share of pixels at the ends of the image's range afterwards, beyond what there was before.
-        burnt: Share of training images of a single value at an end of the range, beyond that of validation images.
+        burnt: Share of training images of a single colour at an end of the range, beyond that of validation images.
         compared: `"pairs"`, the same before and after; or `"splits"`, training beside validation samples.
         augmented: Whether samples were seen to come out changed; of pairs they do.
     """
@@ -99,11 +100,14 @@ def _of_splits(
         planes = [ids_of(np.asarray(pair.mask)) for pair in kept]
         if len(kept) < _FEWEST:
             raise Unavailable(f"{len(kept)} samples of a split are too few to compare them")
-        ends = ends or (min(image.min() for image in images), max(image.max() for image in images))
+        if ends is None:  # of each channel: what makes it standard moves each to a place of its own
+            channels = [image.reshape(-1, image.shape[-1]) for image in images]
+            ends = np.min([one.min(axis=0) for one in channels], 0), np.max([one.max(axis=0) for one in channels], 0)
         sizes.add(images[0].shape[:2])
         shares.append(np.array([float(((plane > 0) & ~np.isin(plane, ignore)).mean()) for plane in planes]))
-        burnt.append(np.mean([image.min() == image.max() and image.flat[0] in ends for image in images]))
-        at_ends.append(float(np.mean([np.mean((image == ends[0]) | (image == ends[1])) for image in images])))
+        clipped = [np.mean((image == ends[0]) | (image == ends[1])) for image in images]
+        burnt.append(np.mean([share == 1 and is_constant(image) for share, image in zip(clipped, images, strict=True)]))
+        at_ends.append(float(np.mean(clipped)))
     if len(sizes) > 1:
         raise Unavailable("training and validation images differ in size")
     here, there = ((share > 0).mean() for share in shares)

@@ -41,6 +41,13 @@ class ImageStatistics:
     burnt: int = 0
 
 
+def is_constant(image: np.ndarray) -> bool:
+    """Whether every channel but an alpha one holds one value; the first pixels nearly always settle it."""
+    colours = image[..., :3] if image.ndim == 3 and image.shape[-1] == 4 else image
+    pixels = colours.reshape(-1, colours.shape[-1] if colours.ndim == 3 else 1)
+    return not (pixels[:256] != pixels[0]).any() and not (pixels != pixels[0]).any()
+
+
 class Scan:
     """Looks at one image after another."""
 
@@ -67,9 +74,9 @@ class Scan:
         self._first = self._first or where
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             self._nonfinite.add(where)
-        elif self._is_constant(image):
+        elif is_constant(image):
             self._constant.add(where)
-            self._note_highest(float(image.flat[0]), constant=True)
+            self._note_highest(float(image.max()), constant=True)
         else:
             self._note_highest(float(image.max()), constant=False)
         if len(self._hashes) < _MOST_HASHES:
@@ -79,13 +86,6 @@ class Scan:
         if value > self._highest:
             self._highest, self._burnt = value, 0
         self._burnt += constant and value == self._highest
-
-    @staticmethod
-    def _is_constant(image: np.ndarray) -> bool:
-        """Whether every channel but an alpha one holds one value; the first pixels nearly always settle it."""
-        colours = image[..., :3] if image.ndim == 3 and image.shape[-1] == 4 else image
-        pixels = colours.reshape(-1, colours.shape[-1] if colours.ndim == 3 else 1)
-        return not (pixels[:256] != pixels[0]).any() and not (pixels != pixels[0]).any()
 
     def result(self) -> ImageStatistics:
         """The statistics of all pairs added."""

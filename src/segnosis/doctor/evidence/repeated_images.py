@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence._places import place
+from segnosis.doctor.evidence.image_statistics import is_constant
+from segnosis.doctor.sources import sources_of
 
 PRICE = "data"
 
@@ -26,6 +29,8 @@ class RepeatedImages:
         samples: Samples with an image of more than one value.
         contradicted: Of them, those whose image also comes with a mask that disagrees on half of the foreground.
         first, second: Two samples with one image.
+        held: Attribute of the training data that holds one picture again and again, whatever augmentation makes of it.
+        times: How often.
     """
 
     split: str
@@ -33,21 +38,31 @@ class RepeatedImages:
     contradicted: int
     first: str = ""
     second: str = ""
+    held: str = ""
+    times: int = 0
 
 
-def measure(batches: Sequence[Batch], validation_batches: Sequence[Batch] | None = None) -> RepeatedImages:
-    """Compare the images of each split with each other, exactly."""
+def measure(
+    batches: Sequence[Batch],
+    validation_batches: Sequence[Batch] | None = None,
+    fit_arguments: Mapping[str, Any] | None = None,
+) -> RepeatedImages:
+    """Compare the images of each split with each other, exactly, and the pictures that the training data holds."""
     found = [_of("training", batches)]
     if validation_batches:
         found.append(_of("validation", validation_batches))
-    return max(found, key=lambda seen: seen.contradicted / max(1, seen.samples))
+    most = max(found, key=lambda seen: seen.contradicted / max(1, seen.samples))
+    sources = sources_of((fit_arguments or {}).get("x"))
+    alike = {name: sources.pictures[name] for name, content in sources.contents.items() if len(content) == 1}
+    held = max(alike, key=lambda name: alike[name], default="")
+    return replace(most, held=held, times=alike.get(held, 0))
 
 
 def _of(split: str, batches: Sequence[Batch]) -> RepeatedImages:
     same: dict[bytes, list[tuple[np.ndarray, str]]] = {}
     samples = 0
     for pair in pairs_of(batches):
-        if pair.image is None or pair.mask is None or pair.image.min() == pair.image.max():
+        if pair.image is None or pair.mask is None or is_constant(pair.image):
             continue
         samples += 1
         same.setdefault(digest(pair.image), []).append((pair.mask, place(pair)))

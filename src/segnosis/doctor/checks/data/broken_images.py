@@ -1,10 +1,10 @@
 """Images that are unreadable, not finite, blank, or always the same one.
 
 ## What it looks for
-Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where
-more than one in twenty is (black tiles at a border are normal; where a fifth of them is white in the batches, they are
-burnt out, which is PRE006); a loader that returns one and the same image for every sample, or
-images that come again with masks that contradict each other.
+Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where more
+than one in twenty is (black tiles at a border are normal; where a fifth of them is white in the batches, they are burnt
+out, which is PRE006); a loader that returns one and the same image for every sample, or holds one where it should hold
+all; or images that come again with masks that contradict each other.
 
 ## Why the model does not learn
 One NaN makes the loss NaN, and from then on every weight. Blank or repeated images hold nothing that predicts a
@@ -76,6 +76,9 @@ def check(
     repeats = repeated_images
     if repeats is not None:
         measured["images_with_contradicting_masks"] = repeats.contradicted
+        if repeats.times >= fewest_contradicted and not any("same one" in problem for problem in problems):
+            problems.append(f"all {repeats.times} pictures in `{repeats.held}` of the training data are one")
+            where.append(repeats.held)
         share = repeats.contradicted / max(1, repeats.samples)
         if not problems and repeats.contradicted >= fewest_contradicted and share > max_contradicted:
             return Finding(

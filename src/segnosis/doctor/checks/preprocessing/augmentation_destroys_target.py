@@ -1,12 +1,12 @@
 """Augmentation throws the objects out of the picture.
 
 ## What it looks for
-Stored pairs with foreground, before and after augmentation: masks that lose all of it, and pixels clipped to black or
-white. Half of the masks lost is a suspicion; where 19 of 20 are lost, there is next to nothing left to learn from.
-Layers inside the model are watched while they augment the first batches: images that they clip, burn out or shift by a
-multiple of their contrast, as layers do whose `value_range` is that of bytes. Where neither the augmentation nor the
-stored pairs can be reached, as inside a pipeline, training samples are held against validation samples of the same
-size, unless training samples are seen to come as they are stored.
+Stored pairs with foreground, before and after augmentation: masks that lose all of it, pixels clipped to black or
+white, and images that are burnt out to one colour. Half of the masks lost is a suspicion; where 19 of 20 are lost,
+there is next to nothing left to learn from. Layers inside the model are watched while they augment the first batches:
+images that they clip, burn out or shift by a multiple of their contrast, as layers do whose `value_range` is that of
+bytes. Where neither the augmentation nor the stored pairs can be reached, as inside a pipeline, training samples are
+held against validation samples of the same size, unless training samples are seen to come as they are stored.
 
 ## Why the model does not learn
 A crop that mostly misses a small lesion turns a data set of lesions into one of background; ranges that clip a third
@@ -37,6 +37,7 @@ def check(
     *,
     max_lost: float = 0.5,
     max_clipped: float = 0.3,
+    max_burnt: float = 0.25,
     min_count: int = 8,
     sure_lost: float = 0.95,
     sure_clipped: float = 0.6,
@@ -63,7 +64,7 @@ def check(
         "pixels_clipped": seen.clipped,
         "images_burnt_out": seen.burnt,
     }
-    if seen.lost <= max_lost and seen.clipped <= max_clipped:
+    if seen.lost <= max_lost and seen.clipped <= max_clipped and seen.burnt <= max_burnt:
         return Healthy(measured)
     lost = seen.lost > max_lost
     beside = seen.compared == "splits"

@@ -1,9 +1,10 @@
 """Validation images come on another scale than training images.
 
 ## What it looks for
-The ranges of both pipelines: a spread ten times as large or small, or values below zero in one and none in the other.
-And the colours of training images with their channels in reverse order. Another mean alone is no fault of
-preprocessing, but another hospital or season.
+The ranges of both pipelines: a spread ten times as large or small, or values below zero in one and none in the other;
+suspected from `suspected_ratio` times on, where every image of the one is brighter than every image of the other. And
+the colours of training images with their channels in reverse order. Another mean alone is no fault of preprocessing,
+but another hospital or season.
 
 ## Why the model does not learn
 It does, on numbers that validation never shows: the validation loss is bad from the first epoch, and the gap stays.
@@ -28,6 +29,7 @@ def check(
     input_statistics: InputStatistics,
     *,
     max_ratio: float = 10.0,
+    suspected_ratio: float = 4.0,
     min_negative: float = 0.3,
     max_constant: float = 1e-6,
     min_images: int = 8,
@@ -52,7 +54,11 @@ def check(
         return NotApplicable("the images of one split are constant")
     ratio = held_out.spread / train.spread
     reach = max(abs(held_out.low), abs(held_out.high)) / max(abs(train.low), abs(train.high), 1e-9)
-    scaled = not 1 / max_ratio <= ratio <= max_ratio and not 1 / max_ratio <= reach <= max_ratio
+    times = min(max(ratio, 1 / ratio), max(reach, 1 / max(reach, 1e-9))) if (ratio > 1) == (reach > 1) else 1.0
+    apart = bool(train.each.size and held_out.each.size) and (
+        train.each.min() > held_out.each.max() or train.each.max() < held_out.each.min()
+    )
+    scaled = times > max_ratio or (times > suspected_ratio and apart)
     signed = (train.low < -min_negative * train.high) != (held_out.low < -min_negative * held_out.high) and (
         train.low >= 0 or held_out.low >= 0
     )
@@ -77,6 +83,7 @@ def check(
         fix="Call the same function on both: `x_train, x_val = scale(x_train), scale(x_val)`"
         + (f", here `x_val {'/' if ratio > 1 else '*'} {max(ratio, 1 / ratio):.0f}`." if scaled else "."),
         where=("validation data",),
+        level="proven" if signed or times > max_ratio else "suspected",
     )
 
 
@@ -88,6 +95,10 @@ def _apart(train: np.ndarray, held_out: np.ndarray, fewest: int) -> tuple[float,
     error = np.sqrt(ours.var(axis=0) / len(ours) + theirs.var(axis=0) / len(theirs)) + 1e-9
     away = [float(np.max(np.abs(ours.mean(0) - order.mean(0)) / error)) for order in (theirs, theirs[:, ::-1])]
     return away[0], away[1]
+
+
+def sick_by_a_sixth() -> Case:
+    return Case(model=segmenter(3), batches=squares("ids"), validation_batches=squares("ids", scale=1 / 6))
 
 
 def sick_in_reverse() -> Case:
