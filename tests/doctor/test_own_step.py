@@ -98,3 +98,31 @@ def test_what_a_step_adds_for_its_kernels_is_no_part_of_its_data_term(penalty: f
     y_pred = 20 * keras.ops.one_hot(batch.y[:2].astype("int32"), 3)
     assert float(loss(batch.y[:2], y_pred)) == pytest.approx(2 / 3, abs=1e-4)  # a third of all products is 1
     assert float(loss.whole(batch.y[:2], y_pred)) == pytest.approx(2 / 3 + loss.penalty, rel=1e-4)
+
+
+class Reporting(Stepping):
+    """Reports the accuracy of its scores, or of what a slip makes of them."""
+
+    def __init__(self, slips: bool) -> None:
+        super().__init__()
+        self.slips, self.right = slips, keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self.right]
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        scores = self(x, training=False)
+        self.right.update_state(y, -scores if self.slips else scores)
+        return {"accuracy": self.right.result(), "loss": 0.0}
+
+
+@pytest.mark.parametrize("slips", [False, True])
+def test_what_a_test_step_reports_is_asked_about_known_predictions(slips: bool) -> None:
+    case = case_of(Reporting(slips))
+    case.model.right.update_state([1, 1], [[0.1, 0.9, 0.0], [0.1, 0.2, 0.7]])
+    verdict = next(one for one in examine(case, checks=(find("MET001"),)).verdicts)
+    assert isinstance(verdict, Finding if slips else Healthy)
+    assert "accuracy" in verdict.measured
+    assert float(case.model.right.result()) == 0.5  # what it had counted is still there

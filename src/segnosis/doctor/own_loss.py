@@ -56,7 +56,7 @@ class OwnLoss(keras.losses.Loss):
             sample_weight: As `fit` takes it.
         """
         count = y_pred.shape[0]
-        x = keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(_resized(leaf, count)), self._x)
+        x = keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(resized(leaf, count)), self._x)
         with _at_zero(self._kernels):
             return self._objective(x, keras.ops.convert_to_tensor(y_true), sample_weight, y_pred)
 
@@ -164,6 +164,6 @@ def _at_zero(kernels: Sequence[Any]) -> Iterator[None]:
             variable.assign(value)
 
 
-def _resized(array: Any, count: int | None) -> Any:
+def resized(array: Any, count: int | None) -> Any:
     """The first `count` samples, the same ones again where there are fewer."""
     return array if count is None else np.resize(array, (count, *np.shape(array)[1:]))

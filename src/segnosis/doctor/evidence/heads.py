@@ -14,7 +14,8 @@ from keras.src.trainers.compile_utils import get_loss, get_metric  # what fit() 
 from segnosis.doctor.case import Batch
 from segnosis.doctor.graph import Step, all_layers, ending, graph_of
 from segnosis.doctor.own_loss import OwnLoss
-from segnosis.doctor.snapshot import untouched
+from segnosis.doctor.own_metric import own_metrics
+from segnosis.doctor.snapshot import steps_itself, untouched
 
 PRICE = "static"
 
@@ -45,7 +46,7 @@ class Head:
         loss: The Keras loss that judges this output, or `None`.
         loss_weight: Its weight in the sum.
         odd_weight: What stands in place of a weight and is no number, in words; empty when nothing does.
-        metrics: Keras metrics of this output.
+        metrics: Keras metrics of this output, or what a `test_step` of the model's own reports.
         problem: Why Keras cannot make a loss or metric of what was given; `fit()` raises the same.
     """
 
@@ -143,6 +144,8 @@ def measure(
             elif callable(weight) or isinstance(weight, str):
                 head = replace(head, odd_weight=getattr(weight, "name", getattr(weight, "__name__", str(weight))))
             heads.append(_judged(head, loss, metrics, head.pick(batches[0].y) if batches else None))
+    if len(heads) == 1 and not heads[0].metrics and batches and steps_itself(model):
+        return (replace(heads[0], metrics=own_metrics(model, batches[0])),)
     return tuple(heads)
 
 

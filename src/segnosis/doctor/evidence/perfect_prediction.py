@@ -20,6 +20,7 @@ from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.graph import OUTPUT_LIKE
+from segnosis.doctor.own_metric import OwnMetric
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "batch"
@@ -310,6 +311,7 @@ def _probe_metric(
     stock = type(metric).__name__
     of = str(getattr(function, "__name__", stock)) if stock == "MeanMetricWrapper" else stock
     name = str(getattr(metric, "name", of))
+    of = name if isinstance(metric, OwnMetric) else of
     predictions = (truth, np.full_like(truth, 1 / max(2, channels)), shuffled(truth), wrong(truth), background)
     answers = []
     for share in predictions:

@@ -3,7 +3,8 @@
 ## What it looks for
 Every score (IoU, Dice, accuracy, precision, recall, by class or name) is given a perfect prediction in the format of
 the head, then a grey, a shuffled and a wrong one. Perfect must be 1, and better than the others. Synthetic masks with
-every class in every image are used, so absent classes and smoothing terms excuse nothing and blame nobody.
+every class in every image are used, so absent classes and smoothing terms excuse nothing and blame nobody. What a
+`test_step` of the model's own reports is asked in the same way, the model answering the prediction.
 
 ## Why the model does not learn
 It may learn all the same, and nobody sees it: `MeanIoU` rounds probabilities down to class 0 and stays at one constant;
