@@ -60,7 +60,9 @@ def main() -> None:
         dice = [row[name]["foreground_dice"] if row[name] else math.nan for row in results.values()]
         print(f"{name:<30}" + "".join(f"{value:>11.4f}" for value in dice))
     if arguments.json:
-        write_json(arguments.json, {"data": arguments.data.name, "cores": len(os.sched_getaffinity(0)), "minutes": results})
+        write_json(
+            arguments.json, {"data": arguments.data.name, "cores": len(os.sched_getaffinity(0)), "minutes": results}
+        )
 
 
 def written(source: Path, seed: int, folder: Path) -> tuple[Path, list[tuple[str, np.ndarray]]]:
