@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,12 +13,14 @@ import pytest
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
+from segnosis.doctor.ask import ask_loss
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.check import all_checks
 from segnosis.doctor.checks.data import image_mask_pair_mismatch, mask_geometry_mismatch
 from segnosis.doctor.evidence import (
     Unavailable,
     drawn_again,
+    heads,
     label_census,
     pair_agreement,
     sample_moves,
@@ -454,11 +455,25 @@ def test_weights_packed_beside_masks_are_no_classes() -> None:
     images, masks = scenes(8, seed=5)
     weights = 1 + 4 * (np.arange(64) % 2) * np.ones_like(masks, "float32")
     packed = np.stack([masks, weights], -1)
-    head = SimpleNamespace(shape=(None, 64, 64, 1), family=None, pick=lambda y: y)
+
+    def weighted(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(y_true[..., 1:] * keras.ops.binary_crossentropy(y_true[..., :1], y_pred))
+
     batch = batches(images, packed)[0]
-    for found, planes in ((targets_of(batch, [head]), 1), (targets_of(batch), 2)):
+    for loss, planes in ((weighted, 1), ("binary_crossentropy", 2)):
+        model = segmenter(1, "sigmoid", size=64)
+        model.compile(loss=loss)
+        (head,) = heads.measure(model, model.loss, None, [batch])
+        found = targets_of(batch, [head])
         assert found is not None
         np.testing.assert_array_equal(found, packed[: len(found), ..., :planes])
+    (head,) = heads.measure(model, weighted, None, [batch])
+    known, unknown = packed[:4, ..., :1], 1 - packed[:4, ..., :1]
+    assert head.loss_name == "weighted"
+    assert head.family is None
+    for mask, weight in ((known, packed[:4, ..., 1:]), (unknown, np.full_like(known, packed[..., 1].mean()))):
+        right = weighted(np.concatenate([mask, weight], -1), np.full_like(mask, 0.3))
+        assert ask_loss(head.loss, mask, np.full_like(mask, 0.3)) == pytest.approx(float(right), rel=1e-5)
 
 
 def test_a_class_that_is_ignored_is_not_missed() -> None:

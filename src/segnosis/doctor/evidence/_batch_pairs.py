@@ -36,30 +36,14 @@ def targets_of(batch: Batch, heads: Sequence[Any] | None = None, across: int = 0
     that are packed beside it, for a loss of one's own to take apart, are left out. Targets flattened to
     `(batch, pixels[, classes])` get the shape of the images back where the number of pixels fits.
     """
-    told: list[tuple[Any, Any]] = [(leaf, None) for leaf in leaves(batch.y)]
+    target = batch.y
     if heads:
-        picked = [(head.pick(batch.y), head) for head in heads]
-        told = [(leaf, head) for target, head in picked if target is not None for leaf in leaves(target)] or told
-    arrays = []
-    for leaf, head in told:
-        array = np.asarray(leaf)
-        if leaf is None or array.dtype.kind not in "uifb":
-            continue
-        array = _unflattened(_slices(array, batch, across), batch)
-        if array.ndim in (3, 4):
-            arrays.append(_unpacked(_channels_last(array), head))
+        picked = [item for item in (head.pick(target) for head in heads) if item is not None]
+        target = picked or target
+    arrays = [np.asarray(leaf) for leaf in leaves(target) if leaf is not None]
+    arrays = [_unflattened(_slices(array, batch, across), batch) for array in arrays if array.dtype.kind in "uifb"]
+    arrays = [_channels_last(array) for array in arrays if array.ndim in (3, 4)]
     return max(arrays, key=lambda array: (_is_whole(array), array.size), default=None)
-
-
-def _unpacked(array: np.ndarray, head: Any) -> np.ndarray:
-    """The planes that an output is compared with, where a loss of one's own gets more: classes of 0 and 1 first."""
-    channels = head.shape[-1] if head is not None and head.shape else None
-    if array.ndim != 4 or not channels or array.shape[-1] <= channels or head.family is not None:
-        return array
-    front, rest = array[..., :channels], array[..., channels:]
-    binary, others_binary = (bool(np.isin(part[:, ::2, ::2], (0, 1)).all()) for part in (front, rest))
-    is_truth = (binary and not others_binary) or (front.min() >= 0 and front.max() <= 1 < rest.max())
-    return front if is_truth else array
 
 
 def _is_whole(array: np.ndarray) -> bool:

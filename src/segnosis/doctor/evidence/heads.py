@@ -15,6 +15,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.graph import Step, all_layers, ending, graph_of
 from segnosis.doctor.own_loss import OwnLoss
 from segnosis.doctor.own_metric import own_metrics
+from segnosis.doctor.packed import Packed, planes_packed
 from segnosis.doctor.snapshot import steps_itself, untouched
 
 PRICE = "static"
@@ -47,6 +48,7 @@ class Head:
         loss_weight: Its weight in the sum.
         odd_weight: What stands in place of a weight and is no number, in words; empty when nothing does.
         metrics: Keras metrics of this output, or what a `test_step` of the model's own reports.
+        packed: Planes of its targets that a loss of one's own takes for something else than classes, the last ones.
         problem: Why Keras cannot make a loss or metric of what was given; `fit()` raises the same.
     """
 
@@ -62,6 +64,7 @@ class Head:
     loss_weight: float = 1.0
     odd_weight: str = ""
     metrics: tuple[Any, ...] = ()
+    packed: int = 0
     problem: str | None = None
 
     @property
@@ -86,6 +89,8 @@ class Head:
         """The loss as its user calls it."""
         if isinstance(self.loss, OwnLoss):
             return str(self.loss.name)
+        if isinstance(self.loss, Packed):
+            return replace(self, loss=self.loss.asked).loss_name
         function = getattr(self.loss, "fn", None)
         if type(self.loss).__name__ == "LossFunctionWrapper":
             return str(getattr(function, "__name__", None) or self.loss.name)
@@ -98,7 +103,12 @@ class Head:
         return tuple(dict.fromkeys(names))
 
     def pick(self, structure: Any) -> Any:
-        """The part of a structure of targets, weights or losses that belongs to this output."""
+        """The part of a structure of targets, weights or losses that is this output's; of a packed target the mask."""
+        part = self._part(structure)
+        whole = (self.shape[-1] or 0) + self.packed if self.packed else 0
+        return part[..., : -self.packed] if whole and np.ndim(part) == 4 and part.shape[-1] == whole else part
+
+    def _part(self, structure: Any) -> Any:
         if isinstance(structure, Mapping):
             if self.name in structure:
                 return structure[self.name]
@@ -145,8 +155,19 @@ def measure(
                 head = replace(head, odd_weight=getattr(weight, "name", getattr(weight, "__name__", str(weight))))
             heads.append(_judged(head, loss, metrics, head.pick(batches[0].y) if batches else None))
     if len(heads) == 1 and not heads[0].metrics and batches and steps_itself(model):
-        return (replace(heads[0], metrics=own_metrics(model, batches[0])),)
-    return tuple(heads)
+        heads = [replace(heads[0], metrics=own_metrics(model, batches[0]))]
+    return tuple(_unpacked(head, batches) for head in heads) if batches else tuple(heads)
+
+
+def _unpacked(head: Head, batches: Sequence[Batch]) -> Head:
+    """The head as one that is held against masks alone, where its targets carry more."""
+    targets = [np.asarray(target) for batch in batches if (target := head.pick(batch.y)) is not None]
+    channels = head.shape[-1] if head.shape else None
+    planes = planes_packed(targets[0], channels) if targets and head.family is None and head.loss is not None else 0
+    if not planes:
+        return head
+    metrics = tuple(Packed(metric, targets, planes) for metric in head.metrics)
+    return replace(head, packed=planes, loss=Packed(head.loss, targets, planes), metrics=metrics)
 
 
 def _last_layer(model: keras.Model) -> str:

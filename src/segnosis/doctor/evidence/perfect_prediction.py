@@ -308,10 +308,10 @@ def _probe_metric(
     if channels > 1:
         background[..., 0] = 1
     function = getattr(metric, "_fn", None)
-    stock = type(metric).__name__
+    stock = type(getattr(metric, "asked", metric)).__name__
     of = str(getattr(function, "__name__", stock)) if stock == "MeanMetricWrapper" else stock
     name = str(getattr(metric, "name", of))
-    of = name if isinstance(metric, OwnMetric) else of
+    of = name if stock == OwnMetric.__name__ else of
     predictions = (truth, np.full_like(truth, 1 / max(2, channels)), shuffled(truth), wrong(truth), background)
     answers = []
     for share in predictions:
