@@ -100,7 +100,7 @@ def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = Non
             if samples is not None:
                 loss = OwnLoss("training_loop", _answered_by(model, samples.step), samples.first.x)
             elif steps_itself(model):
-                loss = OwnLoss("train_step", _answered_by(_speaker(model, batch), _train_step(model)), batch.x)
+                loss = OwnLoss("train_step", _answered_by(_asked(model, batch), _train_step(model)), batch.x)
             else:
                 loss = OwnLoss("compute_loss", _compute_loss(model), batch.x)
             y_pred = model(as_tensors(batch.x, slice(2)))
@@ -128,14 +128,23 @@ def _answered_by(speaker: Any, step: Step) -> Callable[[Any, Any, Any, Any], Any
     return objective
 
 
-def _speaker(model: keras.Model, batch: Batch) -> Any:
-    """The layer that the step asks for the prediction: the last it calls that answers in the shape of the model.
+def _asked(model: keras.Model, batch: Batch) -> Any:
+    """Whom the model's own step asks for the prediction."""
+    x, y, weight = (as_tensors(part, slice(2)) for part in (batch.x, batch.y, batch.sample_weight))
+    wanted = tuple(model(x, training=False).shape)
+    return speaker_of(lambda: objective_of(lambda: _train_step(model)(x, y, weight)), wanted)
+
+
+def speaker_of(step: Callable[[], Any], wanted: tuple[int | None, ...]) -> Any:
+    """The layer that `step` asks for the prediction: the last it calls that answers in the shape of the model.
+
+    Args:
+        step: Makes or begins the step.
+        wanted: Shape of the model's answer.
 
     Raises:
         ValueError: There is none, or the step differentiates nothing.
     """
-    x, y, weight = (as_tensors(part, slice(2)) for part in (batch.x, batch.y, batch.sample_weight))
-    wanted = tuple(model(x, training=False).shape)
     found: list[Any] = []
 
     def note(layer: Any, args: Any, call: Callable[[], Any]) -> Any:
@@ -145,7 +154,7 @@ def _speaker(model: keras.Model, batch: Batch) -> Any:
         return output
 
     with listening(note, outermost=True):
-        objective_of(lambda: _train_step(model)(x, y, weight))
+        step()
     if not found:
         raise ValueError(f"The step calls nothing that gives {wanted}.")
     return found[-1]

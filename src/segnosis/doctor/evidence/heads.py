@@ -105,8 +105,8 @@ class Head:
     def pick(self, structure: Any) -> Any:
         """The part of a structure of targets, weights or losses that is this output's; of a packed target the mask."""
         part = self._part(structure)
-        whole = (self.shape[-1] or 0) + self.packed if self.packed else 0
-        return part[..., : -self.packed] if whole and np.ndim(part) == 4 and part.shape[-1] == whole else part
+        is_whole = self.packed and np.ndim(part) == 4 and part.shape[-1] == (self.shape[-1] or 0) + self.packed
+        return part[..., : -self.packed] if is_whole else part
 
     def _part(self, structure: Any) -> Any:
         if isinstance(structure, Mapping):

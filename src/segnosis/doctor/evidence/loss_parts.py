@@ -38,6 +38,7 @@ class LossParts:
         regularized: Layer name → its regularizer, as in `L2(0.0001)`.
         of_weights: What of the penalty comes from the regularizers of weights.
         is_normalized: Whether a normalization takes the scale of kernels away.
+        own: Name of the loss or step of the program's own that itself adds for the size of kernels; else empty.
     """
 
     data: float | None
@@ -46,6 +47,7 @@ class LossParts:
     regularized: Mapping[str, str]
     of_weights: float = 0.0
     is_normalized: bool = False
+    own: str = ""
 
     @property
     def share(self) -> float | None:
@@ -75,14 +77,12 @@ def measure(
         of_weights = sum(
             float(to_host(v.regularizer(v.value))) for v in model.trainable_variables if v.regularizer is not None
         )
-    of_own = sum(head.loss_weight * head.loss.penalty for head in heads if isinstance(head.loss, OwnLoss))
+    adding = [head for head in heads if isinstance(head.loss, OwnLoss) and head.loss.penalty]
+    of_own = sum(head.loss_weight * head.loss.penalty for head in adding)
     is_normalized = any(isinstance(layer, NORMALIZATIONS) for layer in all_layers(model))
-    regularized = _regularized(model) | {
-        head.loss_name: "what it adds for the size of kernels"
-        for head in heads
-        if isinstance(head.loss, OwnLoss) and head.loss.penalty
-    }
-    return LossParts(total, outputs, penalty + of_own, regularized, of_weights + of_own, is_normalized)
+    own = adding[0].loss_name if adding else ""
+    penalty, of_weights = penalty + of_own, of_weights + of_own
+    return LossParts(total, outputs, penalty, _regularized(model), of_weights, is_normalized, own)
 
 
 def _regularized(model: keras.Model) -> dict[str, str]:

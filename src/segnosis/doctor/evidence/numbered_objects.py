@@ -32,13 +32,12 @@ class NumberedObjects:
     Attributes:
         masks: How many there are.
         numbered: Those whose values run from 1 without a gap, a piece each.
-        fewest, most: Of their objects.
+        most: Of their objects.
         counts: How many different numbers of objects there are.
     """
 
     masks: int
     numbered: int
-    fewest: int
     most: int
     counts: int
 
@@ -69,7 +68,7 @@ def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> Num
             break
     if not masks:
         raise Unavailable("no mask holds two values above 0")
-    return NumberedObjects(masks, len(counts), min(counts, default=0), max(counts, default=0), len(set(counts)))
+    return NumberedObjects(masks, len(counts), max(counts, default=0), len(set(counts)))
 
 
 def _is_one_piece(area: np.ndarray) -> bool:

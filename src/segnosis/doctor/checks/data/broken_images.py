@@ -48,6 +48,7 @@ def check(
         return NotApplicable("no images were given")
     measured: dict[str, int] = {}
     problems, where = [], []
+    all_alike = False
     for stats, place in seen:
         before = "batch_" if place else ""
         measured |= {
@@ -71,12 +72,13 @@ def check(
             problems.append(f"{stats.constant.count} of {stats.images} images are of a single value{place}")
             where += stats.constant.where
         if stats.images >= fewest and stats.distinct == 1:
+            all_alike = True
             problems.append(f"all {stats.images} images{place} are the same one")
             where.append(stats.same_as)
     repeats = repeated_images
     if repeats is not None:
         measured["images_with_contradicting_masks"] = repeats.contradicted
-        if repeats.times >= fewest_contradicted and not any("same one" in problem for problem in problems):
+        if repeats.times >= fewest_contradicted and not all_alike:
             problems.append(f"all {repeats.times} pictures in `{repeats.held}` of the training data are one")
             where.append(repeats.held)
         share = repeats.contradicted / max(1, repeats.samples)

@@ -75,15 +75,14 @@ def check(
     }
     if loss_parts.share <= max_share:
         return Healthy(measured)
-    used = sorted({how for how in loss_parts.regularized.values() if "=" in how})
-    own = next((name for name, how in loss_parts.regularized.items() if "=" not in how), None)
+    used, own = sorted(set(loss_parts.regularized.values())), loss_parts.own
     by = f"{', '.join(used)} on {len(loss_parts.regularized)} layers adds" if used else "the layers' own losses add"
     by = f"`{own}` itself, for the size of kernels, adds" if own else by
     split = (
         f"{loss_parts.data:.3f} of the printed loss of {loss_parts.data + loss_parts.penalty:.3f} comes from the data, "
         f"{by} {loss_parts.penalty:.3f}"
     )
-    where = tuple(loss_parts.regularized)[:8]
+    where = (own,) if own else tuple(loss_parts.regularized)[:8]
     fix = _fix(loss_parts, max_share)
     seen = (parts("The printed loss at the start", {"data": loss_parts.data, "penalty": loss_parts.penalty}),)
     if pull is not None and pull > max_pull:
@@ -170,11 +169,11 @@ def _at_best(found: LossParts) -> float:
 
 
 def _fix(found: LossParts, max_share: float) -> str:
-    used = next(iter(sorted(found.regularized.values())), None)
-    if used is not None and "=" not in used:
+    used = next(iter(sorted(set(found.regularized.values()))), None)
+    if found.own:
         less = 0.1 * max_share * abs(found.data or 1.0) / found.penalty
         return f"Multiply what it adds for the size of kernels by {less:.0e}, or leave it out."
-    if used is None:
+    if used is None or "=" not in used:
         return "Divide what `add_loss` adds by its size, so that it stays below the data term."
     kind, rest = used.split("(", 1)
     name, value = rest.rstrip(")").split(",")[0].split("=")
