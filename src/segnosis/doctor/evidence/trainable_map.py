@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras.src.initializers.random_initializers import RandomInitializer
 
+from segnosis.doctor.evidence._two_samples import distance
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.graph import all_layers, graph_of
 from segnosis.doctor.random_state import random_state_kept, to_host
@@ -152,13 +153,11 @@ def _grows(node: Any) -> bool:
 
 def _is_drawn(layer: Any) -> bool | None:
     answers = []
-    for name in _KERNELS:
-        kernel = getattr(layer, name, None)
+    for name, kernel in _kernels(layer).items():
         initializer = getattr(layer, f"{name}_initializer", getattr(layer, name.replace("kernel", "initializer"), None))
-        if kernel is None or not isinstance(initializer, RandomInitializer):
+        if not isinstance(initializer, RandomInitializer):
             continue
-        value = to_host(kernel).ravel()
-        fresh = to_host(initializer(kernel.shape)).ravel()
+        value, fresh = kernel.ravel(), to_host(initializer(kernel.shape)).ravel()
         if np.array_equal(value, fresh):
             answers.append(True)
         elif value.size >= _ENOUGH:
@@ -166,14 +165,14 @@ def _is_drawn(layer: Any) -> bool | None:
     return all(answers) if answers else None
 
 
-def _kernels(layer: Any) -> list[np.ndarray]:
-    kernels = (getattr(layer, name, None) for name in _KERNELS)
-    return [to_host(kernel).astype("float64") for kernel in kernels if isinstance(kernel, keras.Variable)]
+def _kernels(layer: Any) -> dict[str, np.ndarray]:
+    kernels = ((name, getattr(layer, name, None)) for name in _KERNELS)
+    return {name: to_host(kernel) for name, kernel in kernels if isinstance(kernel, keras.Variable)}
 
 
 def _scale(layer: Any) -> float | None:
     scales = []
-    for index, kernel in enumerate(_kernels(layer)):
+    for index, kernel in enumerate(_kernels(layer).values()):
         if kernel.ndim < 2:
             continue
         units = kernel.shape[-2] if isinstance(layer, keras.layers.Conv2DTranspose) else kernel.shape[-1]
@@ -181,26 +180,23 @@ def _scale(layer: Any) -> float | None:
             isinstance(layer, keras.layers.SeparableConv2D) and index == 0
         )
         inputs = float(np.prod(kernel.shape[:2])) if is_depthwise else kernel.size / max(1, units)
-        scales.append(float(np.sqrt(np.mean(kernel**2)) / np.sqrt(2.0 / max(1.0, inputs))))
+        size = np.linalg.norm(kernel.ravel()) / np.sqrt(kernel.size)
+        scales.append(float(size / np.sqrt(2.0 / max(1.0, inputs))))
     finite = [scale for scale in scales if np.isfinite(scale)]
     return max(finite, default=None)
 
 
 def _is_constant(layer: Any) -> bool:
-    kernels = _kernels(layer)
+    kernels = _kernels(layer).values()
     return bool(kernels) and all(k.shape[-1] > 1 and k.size > 4 and np.ptp(k) == 0 for k in kernels)
 
 
 def _alike(value: np.ndarray, fresh: np.ndarray) -> bool:
     """Whether both come from one distribution: Kolmogorov and Smirnov's distance at 1 %, and no value out of reach."""
     step = max(1, value.size // _SAMPLE)
-    ours, theirs = np.sort(value[::step].astype("float64")), np.sort(fresh[::step].astype("float64"))
-    every = np.concatenate([ours, theirs])
-    gap = np.abs(
-        np.searchsorted(ours, every, "right") / ours.size - np.searchsorted(theirs, every, "right") / theirs.size
-    ).max()
+    ours, theirs = value[::step], fresh[::step]
     in_reach = np.abs(ours).max() <= 1.25 * np.abs(theirs).max()
-    return bool(gap < 1.63 * np.sqrt(2 / ours.size) and in_reach)
+    return bool(distance(ours, theirs) < 1.63 * np.sqrt(2 / ours.size) and in_reach)
 
 
 def _is_moved(layer: Any) -> bool:

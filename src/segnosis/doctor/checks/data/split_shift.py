@@ -20,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import ks_2samp, kstwobign
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence._two_samples import chance, distance
 from segnosis.doctor.evidence.batch_split_statistics import BatchSplitStatistics
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.split_statistics import MEASURES, SplitStatistics
@@ -107,8 +107,9 @@ def _steps(values: Mapping[str, np.ndarray], names: Sequence[str]) -> list[_Step
     found = []
     for other in names[1:]:
         for k, quantity in enumerate(MEASURES):
-            test = ks_2samp(values[names[0]][:, k], values[other][:, k])
-            found.append(_Step(quantity, other, float(test.statistic), float(test.pvalue)))
+            train, held_out = values[names[0]][:, k], values[other][:, k]
+            size = distance(train, held_out)
+            found.append(_Step(quantity, other, size, chance(size, len(train), len(held_out))))
     return found
 
 
@@ -125,9 +126,8 @@ def _steps_of_batches(seen: BatchSplitStatistics) -> list[_Step]:
         else:
             matters = seen.unchanged and max(first, second) > 1.5 * min(first, second)
         if matters:
-            size = float(ks_2samp(train[:, k], held_out[:, k]).statistic)
-            one, two = seen.independent["train"][k], seen.independent["validation"][k]
-            p = float(kstwobign.sf(size * np.sqrt(one * two / (one + two))))
+            size = distance(train[:, k], held_out[:, k])
+            p = chance(size, seen.independent["train"][k], seen.independent["validation"][k])
             found.append(_Step(quantity, "validation", size, p))
     return found
 
@@ -154,8 +154,7 @@ def _missing_in_batches(
 def _missing(
     census: LabelCensus | None, names: list[str], chance: float, spec: DatasetSpec | None
 ) -> tuple[float, str, float] | None:
-    """A value common in the first split and in no mask of another, against all odds (samples of a group count as "
-    "one)."""
+    """A value common in the first split and in no mask of another, against all odds."""
     if census is None or (spec is not None and spec.group_by):
         return None
     for value, count in census.values.items():
