@@ -146,6 +146,35 @@ def test_variables_around_a_loop_tell_by_their_names(variables: dict[str, Any], 
     assert (found.how, found.shared, found.by_name) == (how, common, True)
 
 
+SLICES_OF = {case: [f"scans/case{case:02d}/slice_{k}.png" for k in range(6)] for case in range(8)}
+BY_CASE = [name for names in SLICES_OF.values() for name in names]
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "groups"),
+    [
+        (BY_CASE[::2], BY_CASE[1::2], 8),
+        (BY_CASE[:36], BY_CASE[36:], 0),
+        (
+            [name.replace("case", "tile") for name in BY_CASE[::2]],
+            [name.replace("case", "tile") for name in BY_CASE[1::2]],
+            0,
+        ),
+        (NAMES[::2], NAMES[1::2], 0),
+        (BY_CASE[:38], BY_CASE[38:], 0),  # one case is cut
+    ],
+)
+def test_names_of_files_may_tell_of_cases_in_both(train: list[str], held_out: list[str], groups: int) -> None:
+    held = {"train_files": train, "val_files": held_out}
+    for found in (
+        shared(Files(train, augment=True), Files(held_out)),
+        measure({}, held),
+        measure({"x": IMAGES, "validation_data": (IMAGES, IMAGES)}, held),
+        measure({}, {name: [(one, one) for one in names] for name, names in held.items()}),
+    ):
+        assert (found.how, found.shared) == (("groups", groups) if groups else (None, 0))
+
+
 @pytest.mark.parametrize(("held", "times"), [([PICTURES[0]] * 9, 9), (PICTURES[:9], 0), ([np.zeros((8, 8))] * 9, 0)])
 def test_one_picture_held_again_and_again_is_told(held: list[np.ndarray], times: int) -> None:
     batch = Batch(np.stack(PICTURES[:4])[..., None], np.zeros((4, 8, 8, 1)))

@@ -64,7 +64,7 @@ class Case:
         num_classes, ignore_class, class_weight, class_names, groups, augment, backbone_weights, seed: As in `diagnose`.
         history: Metric name → value per epoch.
         fit_arguments: Arguments of the user's `fit` call by name.
-        variables: What the user's program holds at a training loop of its own, by name.
+        variables: What the user's program holds where it trains, by name.
         script: The user's program, when one is examined.
         num_samples: Number of training samples when known without drawing them all.
     """

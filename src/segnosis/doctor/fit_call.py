@@ -27,7 +27,9 @@ _MOST_BATCHES = 16
 _MOST_VALUES = 150
 
 
-def case_of_fit(call: TrainingCall, script: Script, budget: Budget, seed: int) -> tuple[Case, dict[str, Any]]:
+def case_of_fit(
+    call: TrainingCall, script: Script, budget: Budget, seed: int, variables: Mapping[str, Any] | None = None
+) -> tuple[Case, dict[str, Any]]:
     """The case that a `fit` call is, and the arguments to replace when it goes on.
 
     Args:
@@ -35,6 +37,7 @@ def case_of_fit(call: TrainingCall, script: Script, budget: Budget, seed: int) -
         script: Where it stands.
         budget: Dearest evidence allowed.
         seed: Seeds every probe.
+        variables: What the program holds there, by name.
 
     Returns:
         The case, and replacements for generators, whose first batches were drawn.
@@ -68,6 +71,7 @@ def case_of_fit(call: TrainingCall, script: Script, budget: Budget, seed: int) -
         validation,
         class_weight=given.get("class_weight"),
         fit_arguments={**given, **replaced},
+        variables=variables,
         script=script,
         budget=budget,
         seed=seed,

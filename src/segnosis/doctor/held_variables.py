@@ -51,12 +51,18 @@ def sides_of(variables: Mapping[str, Any]) -> tuple[SimpleNamespace, SimpleNames
     return sides[0], sides[1]
 
 
-def lists_of(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists of names or numbers, and tables."""
+def lists_of(variables: Mapping[str, Any], of_pairs: bool = False) -> dict[str, Any]:
+    """Lists of names or numbers, and tables; with `of_pairs` lists of pairs of names too."""
+
+    def is_wanted(first: Any) -> bool:
+        if of_pairs and isinstance(first, list | tuple) and first:
+            first = first[0]
+        return not isinstance(first, list | tuple | np.ndarray)
+
     return {
         name: value
         for name, value in variables.items()
-        if _is_table(value) or (_is_list(value) and len(value) and not isinstance(value[0], list | tuple | np.ndarray))
+        if _is_table(value) or (_is_list(value) and len(value) and is_wanted(value[0]))
     }
 
 

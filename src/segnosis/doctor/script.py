@@ -173,8 +173,9 @@ class _Run:
 
     def on_fit(self, call: TrainingCall) -> Any:
         with self.guarded():
-            case, replaced = case_of_fit(call, self.script(call), self.budget, self.seed)
-            more = fits_ahead(user_frames())
+            frames = user_frames()
+            case, replaced = case_of_fit(call, self.script(call), self.budget, self.seed, variables_of(frames))
+            more = fits_ahead(frames)
             prepares = more and not has_masks(case)
             if not prepares:
                 self.examine(case)

@@ -1,4 +1,4 @@
-"""What training and validation draw from, where both hold it openly: the same files, ids, rows of one array."""
+"""What training and validation draw from, where both hold it openly: the same files, ids, rows, patients."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from segnosis.doctor.sources import Sources, sources_of
 
 PRICE = "data"
 
+_GROUP = re.compile(
+    r"(?:^|[^a-z])((?:patient|pat|case|subject|subj|sub|participant|person|donor|animal|mouse|specimen|slide|wsi"
+    r"|video|vid|sequence|seq|clip|volume|vol|scan)[-_ ]?[a-z]?\d+)\D.*\d",
+    re.IGNORECASE,
+)
+_FEWEST_GROUPS = 3
 _OF_NO_SAMPLE = re.compile(
     r"batch|seed|epoch|worker|queue|step|verbose|multiprocessing|shuffle|aug|transform|rng|random|lock|jitter"
 )
@@ -27,15 +33,16 @@ class SharedSources:
 
     Attributes:
         how: `"list"` of files or ids, `"array"` of which both hold overlapping parts, `"pictures"` that both hold,
-            `"object"` given for both, or `"shuffle"`: each takes its part of what is shuffled anew in each pass.
+            `"object"` given for both, `"shuffle"`: each takes its part of what is shuffled anew in each pass, or
+            `"groups"`: file names tell of patients, slides or videos that are in both.
             `None` when nothing is shared, or when the objects do not tell.
         name: Attribute that holds it.
-        shared, held_out: Samples in both, and in validation.
+        shared, held_out: Samples in both, and in validation; of groups, the groups.
         example: One of those in both.
         by_name: Whether only the names of variables say which side is which.
     """
 
-    how: Literal["list", "array", "pictures", "object", "shuffle"] | None = None
+    how: Literal["list", "array", "pictures", "object", "shuffle", "groups"] | None = None
     name: str = ""
     shared: int = 0
     held_out: int = 0
@@ -45,10 +52,23 @@ class SharedSources:
 
 def measure(fit_arguments: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> SharedSources:
     """Read the arguments of the user's `fit`, or the variables around a loop of one's own; nothing is drawn."""
-    if variables is not None:
-        return replace(_between_variables(variables), by_name=True)
+    named = [SimpleNamespace(**lists_of(vars(side), of_pairs=True)) for side in sides_of(variables or {})]
+    if "x" not in fit_arguments and variables is not None:
+        found = _between_variables(variables)
+        return replace(found if found.how is not None else _groups(*map(sources_of, named)), by_name=True)
     train, validation = fit_arguments.get("x"), fit_arguments.get("validation_data")
-    if train is None or validation is None or isinstance(train, np.ndarray) or isinstance(validation, tuple):
+    if train is None or validation is None:
+        return SharedSources()
+    found = _between_arguments(train, validation)
+    for ours, theirs in ((train, validation), named):
+        if found.how is None:
+            found = _groups(sources_of(ours), sources_of(theirs))
+    return found
+
+
+def _between_arguments(train: Any, validation: Any) -> SharedSources:
+    """What the objects given for training and for validation have in common."""
+    if isinstance(train, np.ndarray) or isinstance(validation, tuple):
         return SharedSources()
     if train is validation:
         return SharedSources("object")
@@ -61,6 +81,27 @@ def measure(fit_arguments: Mapping[str, Any], variables: Mapping[str, Any] | Non
         if (found := ask(ours, theirs)) is not None:
             return found
     return SharedSources()
+
+
+def _groups(ours: Sources, theirs: Sources) -> SharedSources:
+    """Patients, slides or videos that both sides' file names tell of, where each has several samples."""
+    for name, held_out in theirs.lists.items():
+        train = ours.lists.get(name, ())
+        sides = [[group for entry in side if (group := _group_of(entry))] for side in (train, held_out)]
+        common = set(sides[0]) & set(sides[1])
+        is_told = len(sides[0]) == len(train) and len(sides[1]) == len(held_out)
+        if is_told and len(common) >= _FEWEST_GROUPS and 2 * len(common) >= len(set(sides[1])):
+            return SharedSources("groups", name, len(common), len(set(sides[1])), min(common), by_name=True)
+    return SharedSources()
+
+
+def _group_of(entry: Any) -> str:
+    """The patient, slide or video that a path names before it numbers the sample; else empty."""
+    if not isinstance(entry, str):
+        return ""
+    path = Path(entry)
+    told = _GROUP.search("/".join((*path.parts[-3:-1], path.stem)))
+    return told[1] if told else ""
 
 
 def _between_variables(variables: Mapping[str, Any]) -> SharedSources:

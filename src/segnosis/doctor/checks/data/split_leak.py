@@ -3,9 +3,9 @@
 ## What it looks for
 Images with identical pixels in two splits. Files, ids or rows that the objects given for training and for validation
 both hold, and parts taken from what is shuffled anew in each pass, whatever augmentation does afterwards. Around a loop
-of one's own, the same of variables whose names say training and held out: suspected. Groups
-(patients, slides, videos) with samples in more than one split. Pictures that look alike and have the same mask, on
-either side; blank images are alike without meaning anything.
+of one's own, the same of variables whose names say training and held out: suspected. Groups (patients, slides, videos)
+with samples in more than one split; where only the names of files tell of them: suspected. Pictures that look alike and
+have the same mask, on either side; blank images are alike without meaning anything.
 
 ## Why the model does not learn
 It may learn by heart, and nobody sees it: the validation score follows the training score, and the first new
@@ -111,6 +111,8 @@ def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
         "the training data.",
         "pictures": f"{seen.shared} of the {seen.held_out} pictures in `{seen.name}` of the validation data are in "
         "that of the training data too, pixel for pixel before augmentation.",
+        "groups": f"The names of files in `{seen.name}` tell of {seen.held_out} groups in the validation data; "
+        f"{seen.shared} of them, `{seen.example}` for one, are in the training data too.",
         "object": "The same object is given as training and as validation data.",
         "shuffle": "Training and validation are each taken from a data set that is shuffled anew in each pass: what "
         "one leaves out changes every time, and each sees nearly all samples.",
@@ -120,6 +122,7 @@ def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
         f"set(val_{seen.name})]`",
         "array": f"Cut `{seen.name}` at one place: `[:-n]` for training, `[-n:]` for validation.",
         "pictures": "Split the list of files once, before either side reads: `train, val = files[:-n], files[-n:]`.",
+        "groups": "Split by group: `GroupShuffleSplit(n_splits=1, test_size=0.2).split(files, groups=groups)`.",
         "object": "`validation_data=` other samples than those of training.",
         "shuffle": "`shuffle(…, reshuffle_each_iteration=False)` before `take` and `skip`, and a second `shuffle` on "
         "the training part.",
