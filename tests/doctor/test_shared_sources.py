@@ -171,6 +171,7 @@ def test_names_of_files_may_tell_of_cases_in_both(train: list[str], held_out: li
         measure({}, held),
         measure({"x": IMAGES, "validation_data": (IMAGES, IMAGES)}, held),
         measure({}, {name: [(one, one) for one in names] for name, names in held.items()}),
+        measure({}, {name: [{"fold": 1, "image": one} for one in names] for name, names in held.items()}),
     ):
         assert (found.how, found.shared) == (("groups", groups) if groups else (None, 0))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,8 @@ def _leaves(owner: Any, depth: int, met: set[int]) -> Iterator[tuple[str, Any]]:
         if hasattr(value, "columns") and hasattr(value, "to_dict"):  # a table: its columns
             for column in value.columns:
                 yield f"{name}[{column!r}]", value[column].tolist()
+        elif columns := _records(value):
+            yield from ((f"{name}[{column!r}]", column_of) for column, column_of in columns.items())
         elif isinstance(value, list | tuple | np.ndarray | str | Path | bool | int | float | np.number | range):
             yield name, value
             if isinstance(value, tuple | list) and len(value) < _FEWEST:
@@ -121,6 +123,17 @@ def _leaves(owner: Any, depth: int, met: set[int]) -> Iterator[tuple[str, Any]]:
         elif value is not None and not isinstance(value, type | types.ModuleType):
             yield name, value
             yield from _leaves(value, depth - 1, met)
+
+
+def _records(value: Any) -> dict[str, list[Any]]:
+    """Columns of a list of mappings or dataclasses that hold texts, paths or whole numbers."""
+    if not isinstance(value, list | tuple) or not _FEWEST <= len(value) <= _MOST:
+        return {}
+    rows = [vars(row) if is_dataclass(row) and hasattr(row, "__dict__") else row for row in value]
+    if not all(isinstance(row, Mapping) and row for row in rows):
+        return {}
+    names = [name for name, part in rows[0].items() if isinstance(part, str | Path | int)]
+    return {name: [row[name] for row in rows] for name in names if all(name in row for row in rows)}
 
 
 def _pictures(value: Any) -> list[bytes]:
