@@ -254,6 +254,21 @@ def test_a_bilinear_resize_of_ids_is_told_from_the_stored_masks() -> None:
     assert findings(case)["LAB005"].level == "proven"
 
 
+@pytest.mark.parametrize("interpolation", [cv2.INTER_NEAREST, cv2.INTER_LINEAR])
+def test_ids_turned_with_interpolation_show_rims_between_every_pair(interpolation: int) -> None:
+    images, masks = classes(12)
+    first, second = (np.where(np.arange(masks.shape[-1]) > middle, masks, 0) for middle in (24, 40))
+    masks = 2 * (masks > 0) + (first > 0) + (second > 0)
+    middle = (masks.shape[1] / 2, masks.shape[2] / 2)
+    turned = [
+        cv2.warpAffine(array.astype("float32"), cv2.getRotationMatrix2D(middle, 7, 1), (64, 64), flags=interpolation)
+        for array in (*images, *masks)
+    ]
+    case = Case(batches=batches(np.stack(turned[:12]), np.stack(turned[12:]).round().astype("int32")), num_classes=5)
+    found = findings(case).get("LAB005")
+    assert (found is not None and found.level == "suspected") == (interpolation == cv2.INTER_LINEAR)
+
+
 def test_a_named_class_without_a_pixel_is_told() -> None:
     images, masks = classes(12)
     masks[masks == 2] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,8 +29,8 @@ class Look:
         fractional: Pixels with a value between two integers.
         nonfinite: Pixels that are no number.
         fuzz: Pixels of in-between values near outlines; 0 unless they are of many different values.
-        smooth: Steps between two regions, ids at least two apart, that pass through an id in between.
-        direct: The same that do not.
+        smooth: Ids of two regions at least two apart, the lower first → steps that pass through an id in between.
+        direct: The same of those that do not.
     """
 
     layout: Layout
@@ -38,8 +39,8 @@ class Look:
     fractional: int = 0
     nonfinite: int = 0
     fuzz: int = 0
-    smooth: int = 0
-    direct: int = 0
+    smooth: Counter[tuple[int, int]] = field(default_factory=Counter)
+    direct: Counter[tuple[int, int]] = field(default_factory=Counter)
 
 
 def look(mask: np.ndarray) -> Look:
@@ -66,7 +67,7 @@ def look(mask: np.ndarray) -> Look:
     fuzz = 0
     if len(counts) >= _FUZZ_VALUES + 2:
         fuzz = _fuzz(work, is_solid, counts, solid)
-    smooth = direct = 0
+    smooth, direct = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     if len(counts) >= 3 and not fuzz and not fractional:
         smooth, direct = _steps(work.astype(np.int32), is_solid)
     return Look(layout, counts, solid, fractional, nonfinite, fuzz, smooth, direct)
@@ -114,9 +115,9 @@ def _fuzz(plane: np.ndarray, is_solid: np.ndarray, counts: dict[float, int], sol
     return sum(found.values()) if len(found) >= _FUZZ_VALUES else 0
 
 
-def _steps(plane: np.ndarray, is_solid: np.ndarray) -> tuple[int, int]:
+def _steps(plane: np.ndarray, is_solid: np.ndarray) -> tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]:
     """(smooth, direct) steps between regions whose ids are at least two apart, along rows and columns."""
-    smooth = direct = 0
+    smooth, direct = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     for values, firm in ((plane, is_solid), (plane.T, is_solid.T)):
         for width in (0, 1, 2):
             span = width + 1
@@ -127,14 +128,19 @@ def _steps(plane: np.ndarray, is_solid: np.ndarray) -> tuple[int, int]:
             rows, columns = np.nonzero(far)
             low = np.minimum(left[rows, columns], right[rows, columns])
             high = np.maximum(left[rows, columns], right[rows, columns])
-            inside = [values[rows, columns + k] for k in range(1, span)]
-            loose = [~firm[rows, columns + k] for k in range(1, span)]
+            pairs = np.stack([low, high], -1)
             if width == 0:
-                direct += len(rows)
+                direct += _tally(pairs)
                 continue
-            is_loose = np.logical_and.reduce(loose)
+            inside = [values[rows, columns + k] for k in range(1, span)]
+            is_loose = np.logical_and.reduce([~firm[rows, columns + k] for k in range(1, span)])
             between = np.logical_and.reduce([(value > low) & (value < high) for value in inside])
             at_ends = np.logical_and.reduce([(value == low) | (value == high) for value in inside])
-            smooth += int((is_loose & between).sum())
-            direct += int((is_loose & at_ends).sum())
+            smooth += _tally(pairs[is_loose & between])
+            direct += _tally(pairs[is_loose & at_ends])
     return smooth, direct
+
+
+def _tally(pairs: np.ndarray) -> Counter[tuple[int, int]]:
+    different, counts = np.unique(pairs, axis=0, return_counts=True)
+    return Counter({(int(low), int(high)): int(n) for (low, high), n in zip(different, counts, strict=True)})

@@ -54,7 +54,8 @@ class LabelCensus:
         minimum, maximum: Over all masks that hold ids.
         coloured, copied, fractional, nonfinite, fuzzy, lossy, ridged: Masks of that oddity, the first by name.
         fractional_pixels, fuzzy_pixels: Pixels concerned.
-        smooth, direct: Steps between regions with ids at least two apart, through an id in between or not.
+        smooth_steps, direct_steps: Ids of two regions at least two apart → steps between them, through an id in between
+            or not.
         splits: Split → masks; empty when none is known.
     """
 
@@ -77,9 +78,19 @@ class LabelCensus:
     ridged: Tally
     fractional_pixels: int = 0
     fuzzy_pixels: int = 0
-    smooth: int = 0
-    direct: int = 0
+    smooth_steps: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    direct_steps: Mapping[tuple[int, int], int] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def smooth(self) -> int:
+        """Steps through an id in between."""
+        return sum(self.smooth_steps.values())
+
+    @property
+    def direct(self) -> int:
+        """Steps that are not."""
+        return sum(self.direct_steps.values())
 
     def without(self, ignore: frozenset[float] | set[float]) -> dict[float, ValueCount]:
         """`values` without the ignored ones."""
@@ -114,7 +125,8 @@ class Scan:
         self._splits: Counter[str] = Counter()
         self._odd = {name: Tally() for name in _ODDITIES}
         self._masks = self._pixels = self._missing = 0
-        self._fractional = self._fuzz = self._smooth = self._direct = 0
+        self._fractional = self._fuzz = 0
+        self._smooth, self._direct = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
         self._low, self._high = np.inf, -np.inf
         self._complete = True
 
@@ -153,8 +165,9 @@ class Scan:
             self._odd["fuzzy"].add(where)
             self._fuzz += seen.fuzz
             return
-        self._smooth, self._direct = self._smooth + seen.smooth, self._direct + seen.direct
-        if seen.smooth >= _RIDGE_STEPS and seen.smooth >= 4 * seen.direct:
+        self._smooth.update(seen.smooth)
+        self._direct.update(seen.direct)
+        if seen.smooth.total() >= _RIDGE_STEPS and seen.smooth.total() >= 4 * seen.direct.total():
             self._odd["ridged"].add(where)
         self._add_values(seen, where, split)
 
@@ -194,8 +207,8 @@ class Scan:
             maximum=float(self._high) if self._high > -np.inf else 0.0,
             fractional_pixels=self._fractional,
             fuzzy_pixels=self._fuzz,
-            smooth=self._smooth,
-            direct=self._direct,
+            smooth_steps=dict(self._smooth),
+            direct_steps=dict(self._direct),
             splits=dict(self._splits),
             **self._odd,
         )

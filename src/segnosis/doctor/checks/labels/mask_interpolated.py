@@ -4,7 +4,8 @@
 Fractions where class ids are expected. Masks with eight or more different in-between values along their outlines:
 JPEG, anti-aliasing or resizing of a black-and-white mask. Steps between two regions, ids two or more apart, that
 pass through the ids in between: a resized mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's
-other masks have too, as nested organs do, are told from those.
+other masks have too, as nested organs do, are told from those. Where a quarter of such steps or more do, of every pair
+of ids, that is suspected.
 
 ## Why the model does not learn
 Every border carries a rim of pixels of a class that is not there. The network learns phantom classes around its
@@ -42,12 +43,20 @@ def check(
     max_smooth: float = 0.8,
     fewest_steps: int = 100,
     few_masks: float = 0.5,
+    fewest_steps_of_pair: int = 30,
+    min_smooth_everywhere: float = 0.25,
 ) -> Verdict:
     after = target_census is not None
     census = target_census.census if target_census is not None else label_census
     if census is None:
         return NotApplicable("neither masks nor batches were given")
     steps = census.smooth + census.direct
+    shares = {
+        pair: census.smooth_steps.get(pair, 0) / total
+        for pair in {*census.smooth_steps, *census.direct_steps}
+        if (total := census.smooth_steps.get(pair, 0) + census.direct_steps.get(pair, 0)) >= fewest_steps_of_pair
+    }
+    least = min(shares.values(), default=0.0)
     measured = {
         "masks": census.masks,
         "with_fractions": census.fractional.count,
@@ -56,6 +65,8 @@ def check(
         "jpeg_files": census.lossy.count,
         "steps_through_other_ids": census.smooth,
         "steps": steps,
+        "pairs_of_ids": len(shares),
+        "least_share_of_a_pair": round(least, 4),
     }
     if target_census is not None:
         if target_census.form != "ids":
@@ -97,6 +108,14 @@ def check(
                 fix='Resize masks with nearest interpolation: `cv2.INTER_NEAREST`, `order=0`, `method="nearest"`',
                 where=tuple(census.ridged.where[:20]),
                 level="proven" if direct_as_stored else "suspected",
+            )
+        if len(shares) > 1 and least >= min_smooth_everywhere:
+            return Finding(
+                says=f"For each of {len(shares)} pairs of ids two or more apart, at least {least:.0%} of the steps "
+                "from one region to the other pass through ids in between; where regions are drawn, some pairs touch.",
+                measured=measured,
+                fix='Turn and resize masks by the nearest value: `cv2.INTER_NEAREST`, `order=0`, `method="nearest"`',
+                level="suspected",
             )
         if census.ridged and census.ridged.count <= few_masks * census.masks:
             return Finding(
