@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _step_worker import CLASSES, RATE, batches, peak, serve, timed
+from _step_worker import CLASSES, RATE, Turn, batches, peak, serve, timed
 
 SMP = {"unet": "Unet", "unet_plus_plus": "UnetPlusPlus", "deeplab_v3_plus": "DeepLabV3Plus"}
 
@@ -30,20 +30,12 @@ def main(task: str, precision: str, name: str, folder: str, threads: int) -> Non
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     last, compiled = "channels last" in name, "compiled" in name
-    net = peer(task, name, Path(folder))
-    if net is None:
+    if not exists(task, name):
         serve(None, threads)
         return
     layout = torch.channels_last if last else torch.contiguous_format
-    net = net.to(memory_format=layout).train()
-    fused = {"fused": True} if last else {}
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-4, **fused)
-    data = [
-        (torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(memory_format=layout), torch.from_numpy(y).long())
-        for x, y in batches()
-    ]
 
-    def loss_of(x: Any, y: Any) -> Any:
+    def loss_of(net: Any, x: Any, y: Any) -> Any:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             logits = net(x)
         logits = logits.float()
@@ -51,37 +43,53 @@ def main(task: str, precision: str, name: str, folder: str, threads: int) -> Non
         both, size = (p * t).sum((0, 2, 3)), p.sum((0, 2, 3)) + t.sum((0, 2, 3))
         return functional.cross_entropy(logits, y) + (1.0 - (2.0 * both + 1e-5) / (size + 1e-5)).mean()
 
-    work = operations(loss_of, *data[0])
-    objective = torch.compile(loss_of) if compiled else loss_of
+    def make() -> tuple[Callable[[int], float], Turn, dict[str, Any]]:
+        net = peer(task, name, Path(folder)).to(memory_format=layout).train()
+        fused = {"fused": True} if last else {}
+        optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-4, **fused)
+        data = [
+            (torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(memory_format=layout), torch.from_numpy(y).long())
+            for x, y in batches()
+        ]
+        work = operations(lambda: loss_of(net, *data[0]))
+        objective = torch.compile(loss_of) if compiled else loss_of
 
-    def step(index: int) -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = objective(*data[index % len(data)])
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
+        def step(index: int) -> float:
+            optimizer.zero_grad(set_to_none=True)
+            loss = objective(net, *data[index % len(data)])
+            loss.backward()
+            optimizer.step()
+            return float(loss.item())
 
-    number = sum(parameter.numel() for parameter in net.parameters())
+        number = sum(parameter.numel() for parameter in net.parameters())
+        return step, timed(step), {"gflop": work, "parameters": number}
 
     def product(side: int) -> Callable[[], object]:
         a, b = (torch.rand(side, side).to(getattr(torch, precision)) for _ in "ab")
         return lambda: torch.mm(a, b)
 
-    facts = {"gflop": work, "parameters": number}
-    serve(lambda: (step, timed(step), facts), threads, lambda: peak(product))
+    serve(make, threads, lambda: peak(product))
+
+
+def exists(task: str, name: str) -> bool:
+    """Whether the library of that name is installed and has that network; imports it, which is no part of a step."""
+    if name.startswith("segmentation_models.pytorch") and installed("segmentation_models_pytorch"):
+        return hasattr(segmentation_models(), SMP[task])
+    if name.startswith("MONAI") and installed("monai"):
+        importlib.import_module("monai.networks.nets")
+        return task == "unet"
+    return name.startswith("PyTorch")
 
 
 def peer(task: str, name: str, folder: Path) -> Any:
-    """The network of that name, or `None` where its library is not installed or has none."""
+    """The network of that name."""
     if name.startswith("PyTorch"):
         return described(folder)
-    if name.startswith("segmentation_models.pytorch") and installed("segmentation_models_pytorch"):
+    if name.startswith("segmentation_models.pytorch"):
         return getattr(segmentation_models(), SMP[task])("resnet34", encoder_weights=None, classes=CLASSES)
-    if name.startswith("MONAI") and installed("monai") and task == "unet":
-        from monai.networks.nets import FlexibleUNet
+    from monai.networks.nets import FlexibleUNet
 
-        return FlexibleUNet(3, CLASSES, "resnet34", pretrained=False)
-    return None
+    return FlexibleUNet(3, CLASSES, "resnet34", pretrained=False)
 
 
 def segmentation_models() -> Any:
@@ -98,12 +106,12 @@ def segmentation_models() -> Any:
             torch.library.define(missing[1], "(Tensor x) -> Tensor")
 
 
-def operations(loss_of: Any, x: Any, y: Any) -> float:
+def operations(loss_of: Callable[[], Any]) -> float:
     """Billions of multiplications and additions of a step in convolutions, forward and backward."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        loss_of(x, y).backward()
+        loss_of().backward()
     return float(counter.get_total_flops()) / 1e9
 
 

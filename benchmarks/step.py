@@ -6,18 +6,21 @@
 Four images of 192 × 192 × 3 and four classes through ResNet-34 as encoder; cross-entropy + Dice; AdamW. Ours is the
 step of `segnosis train`: its model, its loss, its optimizer and its `fit`, from batches in memory. *PyTorch* is the
 same network layer by layer with the same weights: the losses of the first step, printed beside, are the same. The
-networks of segmentation_models.pytorch and MONAI are their own, with the operations that PyTorch counts in them.
+networks of segmentation_models.pytorch, MONAI and keras-hub (DeepLab v3+ alone, output stride 32) are their own, with
+the operations that PyTorch counts in the first two.
 "Channels last" has the fused AdamW as well; bfloat16 is PyTorch's autocast.
 
 Every contender lives in a process of its own on the same core; they take turns, round after round. A figure is the
 median over rounds, a ratio the median of the ratios within a round. The machine's own limit stands beside: the fastest
 product of matrices in that precision that either library manages, and the bandwidth of a copy. Memory is the peak of a
-step above what the process held with its libraries loaded. PYTHON is an interpreter with `requirements.txt`.
+step above what the process held with its libraries loaded. PYTHON is an interpreter with `requirements.txt`; for
+keras-hub it needs segnosis and keras-hub as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -43,8 +46,9 @@ TASKS = {
     "deeplab_v3_plus": {"backbone": "resnet34"},
 }
 PRECISIONS = ("float32", "bfloat16")
-OURS, KERAS = "segnosis", "plain Keras"
+OURS, KERAS, HUB = "segnosis", "plain Keras", "keras-hub"
 PEERS = (
+    HUB,
     "PyTorch",
     "PyTorch, channels last",
     "PyTorch, channels last, compiled",
@@ -109,7 +113,7 @@ def measure(task: str, precision: str, args: argparse.Namespace) -> dict[str, An
     print(f"\n{task}, {precision}: a matrix product runs at {limit:.0f} GFLOP/s; load {os.getloadavg()[0]:.1f}")
     print(f"{'':<54}{'s':>7}{'spread':>8}{'× ours':>8}{'GFLOP':>8}{'of limit':>9}{'MB':>7}{'first loss':>12}")
     for name, times in seconds.items():
-        median, gflop = statistics.median(times), facts[name].get("gflop", work)
+        median, gflop = statistics.median(times), facts[name].get("gflop", None if name == HUB else work)
         ratios = [t / o for t, o in zip(times, seconds[OURS], strict=True)]
         rows[name] = {
             "seconds": round(median, 4),
@@ -128,8 +132,8 @@ def measure(task: str, precision: str, args: argparse.Namespace) -> dict[str, An
 
 def start(task: str, precision: str, name: str, folder: str, args: argparse.Namespace) -> subprocess.Popen[str]:
     threads, what = str(args.threads), [task, precision, name, folder]
-    if name in (OURS, KERAS):
-        command = [sys.executable, __file__, "--threads", threads, "--contender", *what]
+    if name in (OURS, KERAS, HUB):
+        command = [args.peers if name == HUB else sys.executable, __file__, "--threads", threads, "--contender", *what]
     else:
         command = [args.peers, str(HERE / "_step_torch.py"), *what, threads]
     environment = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": threads}
@@ -171,6 +175,9 @@ def copying() -> float:
 
 def ours(task: str, precision: str, name: str, folder: str, *, threads: int) -> None:
     """The step of `segnosis train`, or that of a plain `keras.Model.fit` with the same network and loss."""
+    if name == HUB and (task != "deeplab_v3_plus" or importlib.util.find_spec("keras_hub") is None):
+        serve(None, threads)
+        return
     import keras
     import tensorflow as tf
 
@@ -188,7 +195,8 @@ def ours(task: str, precision: str, name: str, folder: str, *, threads: int) -> 
             size=(SIDE, SIDE), batch_size=BATCH, learning_rate=RATE,
         )  # fmt: skip
         determinism.start(0)
-        network = build.model(plan, channels=3, num_classes=CLASSES)
+        network = build.model(plan, channels=3, num_classes=CLASSES)  # and the precision
+        network = hub() if name == HUB else network
         if name == OURS:
             same = getattr(sg.models, task)((SIDE, SIDE, 3), CLASSES, **TASKS[task], preprocessing="backbone")
             same.set_weights(network.get_weights())
@@ -237,6 +245,21 @@ def ours(task: str, precision: str, name: str, folder: str, *, threads: int) -> 
         return lambda: tf.matmul(a, b)
 
     serve(make, threads, lambda: peak(product))
+
+
+def hub() -> Any:
+    """DeepLab v3+ of keras-hub on a ResNet-34 of its own, whose last stage strides as often as the published one."""
+    import keras_hub
+
+    encoder = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64], input_conv_kernel_sizes=[7], stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[3, 4, 6, 3], stackwise_num_strides=[1, 2, 2, 2], block_type="basic_block",
+    )  # fmt: skip
+    backbone = keras_hub.models.DeepLabV3Backbone(
+        image_encoder=encoder, spatial_pyramid_pooling_key="P5", upsampling_size=8, dilation_rates=[6, 12, 18],
+        low_level_feature_key="P2",
+    )  # fmt: skip
+    return keras_hub.models.DeepLabV3ImageSegmenter(backbone, CLASSES)
 
 
 def describe(network: Any, folder: Path) -> None:

@@ -48,8 +48,10 @@ def stepped(model: Any, made: Any) -> tuple[float, list[np.ndarray]]:
     return float(loss), [np.array(v) - b for v, b in zip(model.weights, before, strict=True)]
 
 
-@pytest.mark.parametrize("case", NETWORKS)
-def test_a_step_is_that_of_keras(case: str) -> None:
+@pytest.mark.parametrize(("case", "products"), [*((case, False) for case in NETWORKS), ("any size", True)])
+def test_a_step_is_that_of_keras(case: str, products: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which kernels learn by products depends on their size, and those here are small.
+    monkeypatch.setattr(kernels, "by_products", lambda *_: products)
     found = []
     for kind in (TwoTermModel, FasterModel):
         made = network(case)
@@ -61,6 +63,39 @@ def test_a_step_is_that_of_keras(case: str) -> None:
     assert largest > 0
     for change, same in zip(changes, same_changes, strict=True):
         np.testing.assert_allclose(same, change, rtol=0, atol=1e-2 * np.abs(change).max() + 1e-4 * largest)
+
+
+WINDOWS: dict[str, dict[str, Any]] = {
+    "3×3": {"kernel_size": 3},
+    "dilated": {"kernel_size": 3, "dilation_rate": 2},
+    "strided": {"kernel_size": 3, "strides": 2, "padding": "valid"},
+    "a pixel": {"kernel_size": 1},
+    "a pixel, strided": {"kernel_size": 1, "strides": 2},
+    "even": {"kernel_size": (2, 4)},
+}
+
+
+@pytest.mark.skipif(not kernels.available(), reason="the operations are TensorFlow's, on a CPU")
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_kernel_learns_by_products_what_keras_teaches_it(window: str) -> None:
+    import tensorflow as tf
+
+    draw = np.random.default_rng(0)
+    x = tf.constant(draw.normal(size=(2, 7, 9, 3)).astype(np.float32))
+    layer = keras.layers.Conv2D(5, use_bias=False, **{"padding": "same", **WINDOWS[window]})
+    y = layer(x)
+    weight = tf.constant(draw.normal(size=y.shape).astype(np.float32))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        expected = tf.reduce_sum(layer(x) * weight)
+        same = kernels.convolution(
+            x, layer.kernel.value, strides=layer.strides, padding=layer.padding, dilation=layer.dilation_rate
+        )
+        found = tf.reduce_sum(same * weight)
+    np.testing.assert_allclose(same, y, rtol=1e-5, atol=1e-5)
+    for variable in (x, layer.kernel.value):
+        wanted = np.array(tape.gradient(expected, variable))
+        np.testing.assert_allclose(tape.gradient(found, variable), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_the_step_changes_what_a_prediction_reads() -> None:
@@ -110,6 +145,29 @@ def test_adam_in_one_pass_is_that_of_keras() -> None:
         found.append([np.array(variable) for variable in variables])
     for same, value in zip(*found, strict=True):
         np.testing.assert_allclose(same, value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not kernels.available(), reason="the operations are TensorFlow's, on a CPU")
+def test_a_half_precision_step_writes_less() -> None:
+    def written(kind: Any) -> int:
+        """Bytes that the operations of a whole step write: a measure of time that no other program disturbs."""
+        import tensorflow as tf
+
+        made = network("unet")
+        model = kind(made.input, made.output)
+        model.compile(optimizer(Plan(data=""), steps=1), CrossEntropy(), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+        graph = tf.function(model.train_step).get_concrete_function(batch()).graph
+        graphs = [graph, *(function.graph for function in graph._functions.values() if hasattr(function, "graph"))]
+        outputs = [o for g in graphs for node in g.get_operations() for o in node.outputs if o.dtype.is_floating]
+        return sum(o.dtype.size * o.shape.num_elements() for o in outputs if o.shape.is_fully_defined())
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        found, plain = written(FasterModel), written(TwoTermModel)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert found < 0.6 * plain, (found, plain)
 
 
 @pytest.mark.skipif(not kernels.available(), reason="the operations are TensorFlow's, on a CPU")

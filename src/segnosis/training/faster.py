@@ -25,6 +25,7 @@ class FasterModel(TwoTermModel):
     - A nearest up-sampling in front of a 3×3 convolution becomes a 4×4 transposed convolution of stride 2: 16 products
       a pixel pair in place of 36. Its kernel is computed from that of the convolution at every step.
     - BatchNormalization is one operation in place of a dozen.
+    - Kernels between many channels learn by products of matrices.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,6 +65,8 @@ def _outputs(operation: Any, args: Any, kwargs: Any) -> Any:
             return _run(operation, *args)
         if type(operation) is layers.BatchNormalization and _fits(operation, *args):
             return _normalize(operation, *args)
+        if type(operation) is layers.Conv2D and _learns_by_products(operation):
+            return _convolve(operation, *args)
     return operation(*args, **kwargs)  # that this is training it knows from the context of the call
 
 
@@ -81,6 +84,24 @@ def _normalize(norm: Any, x: Any) -> Any:
     return y
 
 
+def _learns_by_products(convolution: Any) -> bool:
+    """Whether the gradient of its kernel is made another way; TensorFlow's borders are simple where nothing strides."""
+    simple = convolution.padding == "valid" or max(convolution.strides) == 1 or convolution.kernel_size == (1, 1)
+    plain = convolution.groups == 1 and convolution.activity_regularizer is None
+    return simple and plain and kernels.by_products(convolution.kernel, convolution.compute_dtype)
+
+
+def _convolve(convolution: Any, x: Any) -> Any:
+    dtype = convolution.compute_dtype
+    x, kernel = ops.cast(x, dtype), ops.cast(convolution.kernel, dtype)
+    x = kernels.convolution(
+        x, kernel, strides=convolution.strides, padding=convolution.padding, dilation=convolution.dilation_rate
+    )
+    if convolution.use_bias:
+        x = x + ops.cast(convolution.bias, dtype)
+    return convolution.activation(x)
+
+
 def _split(convolution: Any, parts: list[Part], tensors: dict[int, Any]) -> Any:
     """A 3×3 convolution of joined maps as a sum: over those of full size, and of each small map transposed."""
     dtype = convolution.compute_dtype
@@ -91,13 +112,21 @@ def _split(convolution: Any, parts: list[Part], tensors: dict[int, Any]) -> Any:
     sums, full, kernels_full = [], [], []
     for part, x, kernel in zip(parts, maps, kernels_of, strict=True):
         if part.doubled:
-            sums.append(ops.conv_transpose(x, ops.cast(_doubled(kernel), dtype), strides=2, padding="same"))
+            larger = ops.cast(_doubled(kernel), dtype)
+            if kernels.by_products(larger, dtype):
+                sums.append(kernels.convolution_transposed(x, larger))
+            else:
+                sums.append(ops.conv_transpose(x, larger, strides=2, padding="same"))
         else:
             full.append(x)
             kernels_full.append(kernel)
     if full:
         kernel = ops.cast(ops.concatenate(kernels_full, axis=2), dtype)
-        sums.append(ops.conv(ops.concatenate(full, axis=-1), kernel, padding="same"))
+        x = ops.concatenate(full, axis=-1)
+        if kernels.by_products(kernel, dtype):
+            sums.append(kernels.convolution(x, kernel, strides=(1, 1), padding="same", dilation=(1, 1)))
+        else:
+            sums.append(ops.conv(x, kernel, padding="same"))
     x = sum(sums[1:], sums[0])
     if convolution.use_bias:
         x = x + ops.cast(convolution.bias, dtype)
