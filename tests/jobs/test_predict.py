@@ -170,19 +170,35 @@ def test_every_frame_of_a_volume_gets_a_mask(frames: int, tmp_path: Path) -> Non
     _lies_on(written, tmp_path / "beats.nii.gz", 0.0)
 
 
-def test_files_of_channels_are_one_image_where_the_network_takes_so_many(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("0000", "0001"), ("flair", "t1")])
+def test_files_of_channels_are_one_image_where_the_network_takes_so_many(
+    words: tuple[str, str], tmp_path: Path
+) -> None:
     import nibabel as nib
 
     volume = np.random.default_rng(0).normal(size=(20, 16, 5, 2)).astype(np.float32)
     images = tmp_path / "in"
     images.mkdir()
-    for channel in range(2):
-        nib.save(nib.Nifti1Image(volume[..., channel], np.eye(4)), images / f"brain_007_{channel:04d}.nii.gz")
+    for channel, word in enumerate(words):
+        nib.save(nib.Nifti1Image(volume[..., channel], np.eye(4)), images / f"brain_007_{word}.nii.gz")
     two, one_ = _above(0.0, RunFolder(tmp_path / "two"), channels=2), _above(0.0, RunFolder(tmp_path / "one"))
     (written,) = sg.predict(two, images, tmp_path / "out")
     assert written.name == "brain_007.nii.gz"
     assert np.array_equal(np.asarray(nib.load(written).dataobj), volume[..., 1] > 0)
     assert len(sg.predict(one_, images, tmp_path / "each")) == 2
+
+
+def test_phases_of_a_heart_that_hold_channels_stay_images_of_their_own(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    volume = np.random.default_rng(0).normal(size=(20, 16, 5, 2)).astype(np.float32)
+    (tmp_path / "in").mkdir()
+    for phase in ("ED", "ES"):
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "in" / f"heart_{phase}.nii.gz")
+    two = _above(0.0, RunFolder(tmp_path / "two"), channels=2)
+    assert sorted(path.name for path in sg.predict(two, tmp_path / "in", tmp_path / "out")) == [
+        "heart_ED.nii.gz", "heart_ES.nii.gz"
+    ]  # fmt: skip
 
 
 def test_masks_lie_on_real_volumes(shared_data: Path, tmp_path: Path) -> None:

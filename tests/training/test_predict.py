@@ -84,7 +84,15 @@ def test_means_over_scales_and_models_are_means() -> None:
 def test_a_tile_and_its_mirror_images_are_one_batch() -> None:
     model: Any = Identity()
     Predictor(model, window=(32, 32), mirror=True).probabilities(np.zeros((32, 32, 1), np.float32))
-    assert model.shapes == [(4, 32, 32, 1)]
+    assert model.shapes == [(3, 32, 32, 1)]
+
+
+def test_batches_grow_with_the_images_and_never_shrink() -> None:
+    model: Any = Identity()
+    predictor = Predictor(model, window=(32, 32), overlap=0.0, batch_size=4)
+    for width in (32, 160, 32):
+        predictor.probabilities(np.zeros((32, width, 1), np.float32))
+    assert [shape[0] for shape in model.shapes] == [1, 4, 4, 4]
 
 
 def test_stretched_images_come_back_at_their_size_and_place() -> None:

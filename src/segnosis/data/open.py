@@ -72,8 +72,8 @@ def open_images(
         path: Folder or file.
         without: Folder inside `path` that is left out: what was predicted before.
         channels: Of the images that the network takes. Where it is 1, a fourth axis of a volume without mask is that of
-            time, its frames are predicted one by one; where it is more, files `NAME_0000`, `NAME_0001`, … are channels
-            of one image.
+            time, its frames are predicted one by one; where it is more, files `NAME_0000`, `NAME_0001`, …, or
+            `NAME_flair`, `NAME_t1`, … with the same words for every image, are channels of one image.
         nan: Number that pixels of NaN or infinity are read as; when left out, an image with some is an error.
 
     Raises:
@@ -127,7 +127,10 @@ def _all_images(folder: Folder, module: Reader, channels: int | None, nan: float
 def _without_masks(folder: Folder, module: Any, files: Sequence[str], channels: int | None) -> list[Entry]:
     if not hasattr(module, "image_planes"):
         return [Entry(f, None, path_id(f).rsplit("/", 1)[-1], path_id(f)) for f in files]
-    images = module.together(files, channels) if hasattr(module, "together") else [(path_id(f), f) for f in files]
+    if hasattr(module, "together"):
+        images = module.together(folder.root, files, channels)
+    else:
+        images = [(path_id(f), f) for f in files]
     rows = []
     for path, image in images:
         first = image if isinstance(image, str) else image[0]

@@ -35,7 +35,8 @@ class Predicts(Protocol):
 class Predictor:
     """A model and how it is applied to a whole image.
 
-    Tiles have one shape and batches one size, so that the backend compiles the model once for all images.
+    Tiles have one shape and batches one size, fewer tiles only until an image has more, so that the backend compiles
+    the model once for images of about one size.
 
     Args:
         model: Raw pixel values `(batch, height, width, channels)` to logits `(batch, height, width, num_classes)`.
@@ -63,6 +64,7 @@ class Predictor:
     ) -> None:
         self.model, self.window, self.overlap, self.fit = model, window, overlap, fit
         self.mirror, self.scales, self.batch_size, self.normalized = mirror, tuple(scales), batch_size, normalized
+        self._compiled = 1
 
     @classmethod
     def planned(cls, plan: Plan, model: keras.Model, *, precision: str | None = None, **changes: Any) -> Predictor:
@@ -137,11 +139,13 @@ class Predictor:
         return found
 
     def _softmax(self, tiles: np.ndarray) -> np.ndarray:
-        """Softmax of the logits; the last batch is padded to full size."""
+        """Softmax of the logits; a batch that is smaller than one before it is padded to its size."""
         out = []
-        for start in range(0, len(tiles), self.batch_size):
-            batch = tiles[start : start + self.batch_size].astype(np.float32)
-            missing = self.batch_size - len(batch)
+        # Images that are single tiles are not worth four; a size that was compiled once serves all smaller ones.
+        size = self._compiled = max(self._compiled, min(self.batch_size, len(tiles)))
+        for start in range(0, len(tiles), size):
+            batch = tiles[start : start + size].astype(np.float32)
+            missing = size - len(batch)
             padded = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch
             found = np.asarray(self.model.predict_on_batch(padded), np.float32)[: len(batch)]
             if not self.normalized:

@@ -123,23 +123,49 @@ def image_planes(root: Path, file: str, *, channels: int | None = None) -> int:
         return 1
 
 
-def together(files: Sequence[str], channels: int | None) -> list[tuple[str, str | tuple[str, ...]]]:
-    """Id of each image, and its file, or those of its `channels`, `x_0000`, `x_0001`, …, where all of them are there.
+def together(root: Path, files: Sequence[str], channels: int | None) -> list[tuple[str, str | tuple[str, ...]]]:
+    """Id of each image, and its file, or those of its `channels` where all of them are there.
+
+    Channels are `x_0000`, `x_0001`, …, or, with the same words for every image, `x_flair`, `x_t1`, …: in the order of
+    the words, as those with masks are.
 
     Example:
-        >>> together(["x_0000.nii", "x_0001.nii", "y_0000.nii"], 2)
+        >>> together(Path(), ["x_0000.nii", "x_0001.nii", "y_0000.nii"], 2)
         [('x', ('x_0000.nii', 'x_0001.nii')), ('y_0000', 'y_0000.nii')]
+        >>> together(Path(), ["x_t1.nii", "x_flair.nii"], 2)
+        [('x', ('x_flair.nii', 'x_t1.nii'))]
     """
     by_id = {path_id(file): file for file in files}
     found: list[tuple[str, str | tuple[str, ...]]] = []
+    named: dict[str, dict[str, str]] = defaultdict(dict)
     for file in files:
         path = path_id(file)
         parts = [f"{path[:-5]}_{number:04d}" for number in range(channels or 0)]
-        if len(parts) < 2 or path not in parts or not all(part in by_id for part in parts):
-            found.append((path, file))
-        elif path == parts[0]:
-            found.append((path[:-5], tuple(by_id[part] for part in parts)))
-    return found
+        image, _, word = path.rpartition("_")
+        if len(parts) > 1 and path in parts and all(part in by_id for part in parts):
+            if path == parts[0]:
+                found.append((path[:-5], tuple(by_id[part] for part in parts)))
+            continue
+        found.append((path, file))
+        if len(parts) > 1 and image and not word.isdecimal() and not _has_channels(root / file):
+            named[image][word] = file
+    whole = {image: words for image, words in named.items() if len(words) == channels}
+    if len({frozenset(words) for words in whole.values()}) != 1:
+        return found
+    joined = {file for words in whole.values() for file in words.values()}
+    return [
+        *((path, file) for path, file in found if file not in joined),
+        *((image, tuple(words[word] for word in sorted(words))) for image, words in whole.items()),
+    ]
+
+
+def _has_channels(path: Path) -> bool:
+    """Whether a volume has a fourth axis, and so is no channel of another."""
+    try:
+        shape = _header(path).shape
+    except DataError:  # told when it is read
+        return False
+    return len(shape) > 3 and shape[3] > 1
 
 
 def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
