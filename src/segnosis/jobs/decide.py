@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from segnosis import data
 from segnosis.core.errors import ArgumentError, DataError
@@ -21,6 +21,9 @@ from segnosis.doctor.verdict import Finding
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 
+if TYPE_CHECKING:
+    from segnosis.training.thrift import Scoring
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -30,13 +33,13 @@ class Decided:
         plan: What will happen.
         parts: Samples to train on, to validate on, and to score on.
         checked: What the doctor says of the files.
-        pixels: Pixels to predict when training is over.
+        scoring: What is predicted when training is over.
     """
 
     plan: Plan
     parts: Split
     checked: Diagnosis
-    pixels: float
+    scoring: Scoring
 
 
 def decide(
@@ -53,23 +56,24 @@ def decide(
 ) -> Decided:
     """Look at the data, make the plan, and begin the run folder."""
     fingerprint, checked, parts = examined(dataset, seed=seed, fold=fold, listener=listener, anyway=anyway)
-    from segnosis.training import assess, build, depths, planner
+    from segnosis.training import assess, build, depths, planner, thrift
     from segnosis.training.environment import environment
 
     changes: dict[str, Any] = {"seed": seed, "unreadable": "skip" if anyway else "stop"}
     changes |= {name: value for name, value in asked.items() if value is not None}
     if given is None:
-        plan = planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), **changes)
+        plan = planner.plan(fingerprint, data=str(source), training_samples=len(parts[0]), training=parts[0], **changes)
     else:
         plan = given if resume else planner.changed(given, **changes)
     plan.save(folder.plan)
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.environment, environment())
     listener.planned(plan)
-    pixels = planner.pixels_to_score(plan, fingerprint, len(parts[2]) + len(assess.reviewed(parts[1], parts[2])))
+    pixels = planner.pixels_of_tiles(plan, fingerprint)
     if plan.model_arguments.get("deep_supervision"):
         pixels *= 1 + depths.extra_work(plan.model_arguments.get("depth", 5 if build.backbone(plan) else 4))
-    return Decided(plan, parts, checked, pixels)
+    scoring = thrift.Scoring(pixels * len(parts[2]), pixels * len(assess.reviewed(parts[1], parts[2])))
+    return Decided(plan, parts, checked, scoring)
 
 
 def split(dataset: Dataset, seed: int, fold: tuple[int, int] | None) -> Split:

@@ -45,6 +45,7 @@ def plan(
         epochs=epochs,
         minutes=minutes,
         nan=nan,
+        training=parts[0],
     )
     if not range_test:
         return made

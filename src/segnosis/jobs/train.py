@@ -154,9 +154,9 @@ def _train(
 
     told = processes.from_first(decide)
     if decided is not None:
-        plan, parts, pixels = decided.plan, decided.parts, decided.pixels
+        plan, parts, scoring = decided.plan, decided.parts, decided.scoring
     else:
-        plan, parts, pixels = Plan(**told["plan"]), split(dataset, seed, fold), 0.0
+        plan, parts, scoring = Plan(**told["plan"]), split(dataset, seed, fold), None
         same_samples(told["samples"], parts, dataset)
     from segnosis.doctor.diagnose import diagnose
     from segnosis.doctor.diagnose_run import history
@@ -176,13 +176,13 @@ def _train(
         listener=listener,
         resume=resume,
         started=started,
-        pixels_after=pixels,
+        scoring=scoring,
         interruption=interruption,
     )
     if fitted is None or decided is None:  # the first process goes on alone
         return Run(folder.root)
     networks = (*fitted.depths, fitted.model)
-    scores = assess.assess(folder, plan, networks, parts, listener=listener)
+    scores = assess.assess(folder, fitted.plan, networks, parts, listener=listener)
     for depth, network in enumerate(fitted.depths, start=1):
         write_with(folder.depth(depth), network.save)
     write_with(folder.model, fitted.model.save)

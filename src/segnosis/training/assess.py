@@ -65,13 +65,15 @@ def assess(
             deepest=scores,
             progress=lambda done, total: listener.step("scoring every depth", done, total),
         )
-    second = evaluate(
-        predictor,
-        reviewed(validation, held_out),
-        measures=("doubts",),
-        progress=lambda done, total: listener.step("reviewing masks of validation images", done, total),
-    )
-    scores["doubts"] = doubts.merged({"held-out": scores["doubts"], "validation": second["doubts"]})
+    looked = {"held-out": scores["doubts"]}
+    if plan.review:
+        looked["validation"] = evaluate(
+            predictor,
+            reviewed(validation, held_out),
+            measures=("doubts",),
+            progress=lambda done, total: listener.step("reviewing masks of validation images", done, total),
+        )["doubts"]
+    scores["doubts"] = doubts.merged(looked)
     scores["sheet"] = showcase.sheet(folder, training)
     scores["shown"] = showcase.save(folder, predictor, held_out, scores["samples"])
     showcase.review(folder, predictor, {"held-out": held_out, "validation": validation}, scores["doubts"])

@@ -21,12 +21,11 @@ from segnosis.training.listener import Listener
 from segnosis.training.optimizer import end_in, optimizer
 from segnosis.training.plan import Plan
 from segnosis.training.recorder import Recorder
+from segnosis.training.thrift import Scoring, recomputing, spared
 
 if TYPE_CHECKING:
     from segnosis.data.dataset import Dataset
 
-_SCORING = 0.9
-"""Folded, a network predicts a pixel in 0.7 of the time that was measured; reading and counting come on top."""
 _WORTH_A_TRAINING = 0.2
 """Share of the minutes below which too few of them are left to train."""
 _WORTH_A_FORECAST = 200
@@ -81,7 +80,7 @@ def fit(
     listener: Listener | None = None,
     resume: bool = False,
     started: float | None = None,
-    pixels_after: float = 0.0,
+    scoring: Scoring | None = None,
     interruption: Interruption | None = None,
 ) -> Fitted | None:
     """Train as `plan` says, recording into `folder`.
@@ -97,13 +96,13 @@ def fit(
         listener: Who is told of the progress.
         resume: Continue after the last checkpoint in `folder`.
         started: `time.monotonic()` at which the budget of `plan.minutes` began; now, when left out.
-        pixels_after: Pixels to predict when training is over; the budget keeps time for them and for the report.
+        scoring: What is predicted when training is over; the budget keeps time for it and for the report.
         interruption: Who knows of signals: between two steps of the training the state is saved before it ends.
 
     Returns:
         The model with the best weights, and what happened; `None` in every process but the first.
     """
-    listener, interruption = listener or Listener(), interruption or Interruption()
+    listener, interruption, scoring = listener or Listener(), interruption or Interruption(), scoring or Scoring()
     started = time.monotonic() if started is None else started
     spec = train.spec
     determinism.start(plan.seed)
@@ -135,11 +134,11 @@ def fit(
         ready = stages.stages(plan)[-1]
         compile_for(ready, steps=pace.TRIAL_STEPS, progress=0.0)
         trial = feed_for(plan.with_(steps_per_epoch=pace.TRIAL_STEPS), train, training=True, share=sharding.share())
-        measured = pace.measure(model, trial, held_out, folder.checkpoint)
+        measured = pace.measure(model, trial, held_out, folder.checkpoint, minutes=plan.minutes)
         decoded = trial.samples
-        after = measured.reporting + _SCORING * pixels_after * measured.pixel
-        if plan.recompute_statistics:
-            after += measured.validation + 0.7 * statistics.BATCHES * measured.step  # there and not back
+        if plan.minutes and stored is None:
+            plan = spared(plan, measured, scoring)
+        after = measured.reporting + scoring.seconds(plan, measured) + recomputing(plan, measured)
         if plan.minutes:
             budget = deadline = pace.Deadline.planned(started, plan.minutes, after, measured)
             after = budget.behind
@@ -239,15 +238,16 @@ def fit(
                     compile_for(stages.stages(plan)[-1], steps=1, progress=1.0)
                 recorder.set_model(model)
                 feed.set_epoch(plan.epochs)
-                _recompute_statistics(model, feed, recorder, listener)
+                _recompute_statistics(model, feed, recorder, listener, plan.statistics_batches)
     *depths, deepest = _every_depth(network)
     unreadable = {**held_out.skipped, **feed.skipped}
     return Fitted(deepest, tuple(depths), plan, recorder.best_epoch, recorder.stopped, forecast, unreadable, deadline)
 
 
-def _recompute_statistics(model: keras.Model, feed: Any, recorder: Recorder, listener: Listener) -> None:
+def _recompute_statistics(model: keras.Model, feed: Any, recorder: Recorder, listener: Listener, batches: int) -> None:
     """Take the statistics of many batches, unless they score worse than those of the training did."""
-    kept = statistics.recompute(model, (feed[index] for index in range(min(statistics.BATCHES, len(feed)))))
+    batches = min(batches, len(feed))
+    kept = statistics.recompute(model, (feed[index] for index in range(batches)))
     if not kept or recorder.best_line is None:
         return
     before = recorder.best_line["foreground_dice"] or 0.0
@@ -255,7 +255,7 @@ def _recompute_statistics(model: keras.Model, feed: Any, recorder: Recorder, lis
     if after < before:
         statistics.put_back(kept)
     listener.say(
-        f"BatchNormalization statistics of {statistics.BATCHES} batches: validation Dice {before:.4f} to {after:.4f}"
+        f"BatchNormalization statistics of {batches} batches: validation Dice {before:.4f} to {after:.4f}"
         + (", so those of the training stay" if after < before else "")
     )
 

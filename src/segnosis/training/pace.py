@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRIAL_STEPS = 24
-_TRIAL_SECONDS = 6.0
-"""A trial ends after so many seconds of steps, if there were a few."""
-_FEW, _AHEAD = 6, 4
+_TRIAL_SECONDS, _TRIAL_SHARE = 6.0, 0.02
+"""A trial ends after so many seconds of steps, or that share of the minutes, if there were a few."""
+_FEW, _AHEAD = 3, 4
 """Steps that a trial makes at least, and those before that eat what the feed had prepared during compilation."""
 _PICTURE = 0.1
 """Seconds an epoch takes to draw its picture, write its line, and start anew."""
@@ -33,11 +33,11 @@ _BESIDE = 0.1
 """Share of the time that validating and saving may take before epochs become fewer."""
 _CUT = 0.1
 """Share of the last epoch, at the smallest steps, that the clock may cut off before a whole epoch is taken off."""
-_REPORTING = 1.6
+_REPORTING = 2.2
 """Pictures, report and what else follows the scores take as long as so many compilations of a step;"""
 _PROBES = (3.4, 18.0)
 """the doctor's probes so many, and so many steps. In processor seconds on two data sets, within 5 %."""
-_WORTH_PROBING = 0.25
+_WORTH_PROBING = 0.1
 """Share of the minutes that the doctor's probes may take."""
 _BUSIEST = 4.0
 """At the most so many times slower than foretold is taken for the present pace: more was a hiccup."""
@@ -154,20 +154,23 @@ class Deadline:
 class _Clock(keras.callbacks.Callback):
     """When each training step ended; stops when it has seen enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__()
+        self.seconds = seconds
         self.ends: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # Reading the loss waits for a device that works ahead.
         float((logs or {})["loss"])
         self.ends.append(time.monotonic())
-        enough = len(self.ends) > _FEW + _AHEAD and self.ends[-1] - self.ends[0] > _TRIAL_SECONDS
+        enough = len(self.ends) > _FEW + _AHEAD and self.ends[-1] - self.ends[0] > self.seconds
         if processes.strongest(int(enough)):
             self.model.stop_training = True
 
 
-def measure(model: keras.Model, trial: Any, held_out: Sequence[Any], folder: Path) -> Pace:
+def measure(
+    model: keras.Model, trial: Any, held_out: Sequence[Any], folder: Path, *, minutes: float | None = None
+) -> Pace:
     """Take real steps, validate, save, and undo it all.
 
     The steps are those of a long training: the feed works beside them, and what it prepared before does not count.
@@ -178,10 +181,11 @@ def measure(model: keras.Model, trial: Any, held_out: Sequence[Any], folder: Pat
         trial: Feed of `TRIAL_STEPS` batches.
         held_out: Batches to validate on.
         folder: Where checkpoints go.
+        minutes: The whole budget: the shorter it is, the shorter the trial.
     """
     variables = [*model.variables, *model.optimizer.variables]
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    clock = _Clock()
+    clock = _Clock(min(_TRIAL_SECONDS, _TRIAL_SHARE * 60.0 * (minutes or math.inf)))
     for index in range(len(trial)):
         trial[index]  # files are decoded once and then kept: that is no part of a step
     began = time.monotonic()
@@ -220,12 +224,12 @@ def fitted_to_time(plan: Plan, pace: Pace, samples: int, seconds: float) -> Plan
     """The plan with as many epochs and steps as fit into `seconds`."""
     usable = _MARGIN * seconds - (pace.seconds(plan, 0) - plan.epochs * pace.beside)
     passes = usable / (math.ceil(samples / plan.batch_size) * pace.step + pace.beside)
-    few = min(_FEW_EPOCHS, _BESIDE * usable / pace.beside)
-    epochs = int(np.clip(max(passes, few), 1, _MOST_EPOCHS))
+    epochs = int(np.clip(max(passes, _FEW_EPOCHS), 1, min(_MOST_EPOCHS, max(1.0, _BESIDE * usable / pace.beside))))
     steps = max(1, int((usable / epochs - pace.beside) / pace.step))
     frozen = {name: min(round(kept * epochs / plan.epochs), epochs) for name, kept in plan.frozen.items()}
+    pieces = "crops" if plan.fit_to_size == "crop" else "images"
     fitted = plan.with_(
-        {"steps_per_epoch": f"{steps} steps of {plan.batch_size} crops from {samples} samples"},
+        {"steps_per_epoch": f"{_steps(steps)} of {plan.batch_size} {pieces} from {samples} samples"},
         epochs=epochs,
         steps_per_epoch=steps,
         frozen=frozen,
@@ -262,9 +266,13 @@ def says(plan: Plan, pace: Pace, steps: int) -> str:
     """The forecast of the training in words."""
     budget = f" of the {plan.minutes:g} min budget" if plan.minutes else ""
     return (
-        f"{plan.epochs} × {steps} steps of {pace.step:.3f} s and {pace.beside:.1f} s of validating and saving each are "
-        f"{pace.seconds(plan, steps) / 60:.1f} min{budget}, measured on this machine"
+        f"{plan.epochs} × {_steps(steps)} of {pace.step:.3f} s and {pace.beside:.1f} s of validating and saving each "
+        f"are {pace.seconds(plan, steps) / 60:.1f} min{budget}, measured on this machine"
     )
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
 
 
 def peak_memory() -> int:

@@ -79,6 +79,7 @@ class Plan(BaseModel):
     recompute_statistics: bool = Field(
         True, description="BatchNormalization: means over many batches for the final weights, where they score no worse"
     )
+    statistics_batches: int = Field(24, ge=1, description="batches for those means")
     epochs: int = Field(50, ge=1)
     steps_per_epoch: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0, description="wall-clock budget of the whole command")
@@ -90,6 +91,7 @@ class Plan(BaseModel):
     )
     overlap: float = Field(0.25, ge=0.0, lt=1.0)
     mirror: bool = Field(False, description="average predictions over left-right and up-down mirror images")
+    review: bool = Field(True, description="look for doubtful masks among the validation images, too")
 
     reasons: dict[str, str] = Field(default_factory=dict, exclude=True)
 

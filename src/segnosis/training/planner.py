@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from segnosis.data.bottleneck import cores
 from segnosis.data.fingerprint import Fingerprint
-from segnosis.training import build, machine
+from segnosis.training import build, machine, stretch
 from segnosis.training.plan import Plan
+
+if TYPE_CHECKING:
+    from segnosis.data.dataset import Dataset
 
 _DEPTH = 4
 _SIDES = (128, 192, 256, 320)
@@ -15,6 +19,14 @@ _UNEVEN = 2.5
 """Ratio of the 90th to the 10th percentile of image contrast above which one scale cannot serve all images."""
 _QUICK_MINUTES = 30.0
 """Budgets below this get a narrower network: more steps teach more than more filters."""
+_BRIEF_MINUTES = 8.0
+"""Minutes of one processor core below which a training sees too few crops to learn from: whole images are smaller."""
+_WORTH_STRETCHING = 0.6
+"""Share of a crop's pixels that whole images may have to be worth their loss of sharpness;"""
+_SHARP = 0.95
+"""the Dice that masks must keep at that size."""
+_BRIEF_BATCH = 4
+"""Samples a batch there, for more steps."""
 _MANY_GROUPS = 50
 """Fewer patients, slides or single images than this are soon learnt by heart."""
 
@@ -33,6 +45,7 @@ def plan(
     unreadable: str = "stop",
     fold: tuple[int, int] | None = None,
     nan: float | None = None,
+    training: Dataset | None = None,
 ) -> Plan:
     """Decide everything.
 
@@ -49,6 +62,7 @@ def plan(
         unreadable: Whether an unreadable sample stops training or is left out.
         fold: Number and count of the fold that is held out, in cross-validation.
         nan: Number that NaN and infinite pixels were read as.
+        training: The samples to learn from: what smaller images would cost is measured on their masks.
     """
     spec, reasons = fingerprint.spec, {}
     chosen: dict[str, Any] = {"data": data, "seed": seed, "fold": fold, "class_names": spec.class_names}
@@ -64,15 +78,23 @@ def plan(
 
     side, chosen["fit_to_size"], reasons["size"] = _size(fingerprint)
     chosen["size"] = (side, side)
-    reasons["fit_to_size"] = (
-        "objects are larger than a crop: whole images, stretched to the size"
-        if chosen["fit_to_size"] == "resize"
-        else "crops keep the resolution of the files"
-    )
+    half = _half(fingerprint, side, training, minutes, reasons) if chosen["fit_to_size"] == "crop" else None
+    if half is not None:
+        chosen["size"], chosen["fit_to_size"] = half, "resize"
+    if half is None:
+        reasons["fit_to_size"] = (
+            "objects are larger than a crop: whole images, stretched to the size"
+            if chosen["fit_to_size"] == "resize"
+            else "crops keep the resolution of the files"
+        )
     chosen["preprocessing"], chosen["intensity"], reasons["preprocessing"] = _preprocessing(fingerprint)
     chosen["precision"], reasons["precision"] = machine.precision()
     chosen["batch_size"], reasons["batch_size"] = machine.batch_size(8 if side <= 256 else 4)
-    chosen["foreground_share"], reasons["foreground_share"] = _foreground(fingerprint, side)
+    if half is None:
+        chosen["foreground_share"], reasons["foreground_share"] = _foreground(fingerprint, side)
+    else:
+        reasons["batch_size"] = f"twice the steps of batches of {2 * _BRIEF_BATCH}, of which there would be few"
+        chosen["batch_size"] = _BRIEF_BATCH
     chosen["augment"], reasons["augment"] = _augment(fingerprint, training_samples, minutes)
 
     quick = minutes is not None and minutes <= _QUICK_MINUTES
@@ -98,7 +120,7 @@ def plan(
     chosen["weight_decay"] = 1e-2
     reasons["weight_decay"] = "decoupled from the loss, which therefore shows the data term alone"
     chosen |= _length(training_samples, chosen["batch_size"], epochs, minutes, reasons)
-    chosen["window"], reasons["window"] = _window(fingerprint, side, crop=chosen["fit_to_size"] == "crop")
+    chosen["window"], reasons["window"] = _window(fingerprint, chosen["size"], crop=chosen["fit_to_size"] == "crop")
     chosen["mirror"] = bool(quick)
     reasons["mirror"] = "the mean over mirror images is steadier" if quick else "one look is enough"
     return changed(Plan(**chosen, reasons=reasons), backbone=backbone, weights=weights)
@@ -138,15 +160,15 @@ def changed(plan: Plan, *, backbone: str | None = None, weights: str | None = No
     )
 
 
-def pixels_to_score(plan: Plan, fingerprint: Fingerprint, images: int) -> float:
-    """Pixels the model will be shown to score `images` whole images: overlapping tiles, mirror images and all."""
+def pixels_of_tiles(plan: Plan, fingerprint: Fingerprint) -> float:
+    """Pixels the model is shown to predict one whole image once: overlapping tiles and all."""
     window = plan.window or plan.size
     tile = float(window[0] * window[1])
     tiles = 1.0
     if plan.fit_to_size == "crop":
         for extent, side in ((fingerprint.height, window[0]), (fingerprint.width, window[1])):
             tiles *= max(1.0, math.ceil((extent[1] - side) / (side * (1 - plan.overlap)) + 1))
-    return images * tiles * tile * (3 if plan.mirror else 1)
+    return tiles * tile
 
 
 def _size(fingerprint: Fingerprint) -> tuple[int, str, str]:
@@ -163,11 +185,32 @@ def _size(fingerprint: Fingerprint) -> tuple[int, str, str]:
     return side, "crop", f"{reason}; the median image is {height} × {width}"
 
 
-def _window(fingerprint: Fingerprint, side: int, *, crop: bool) -> tuple[tuple[int, int], str]:
+def _half(
+    fingerprint: Fingerprint, side: int, training: Dataset | None, minutes: float | None, reasons: dict[str, str]
+) -> tuple[int, int] | None:
+    """Half the size of the images where the minutes are few and what is lost is little, and why."""
+    if training is None or minutes is None or not machine.on_cpu() or minutes * cores() > _BRIEF_MINUTES:
+        return None
+    half = stretch.halved(fingerprint)
+    share = math.inf if half is None else half[0] * half[1] / side**2
+    if half is None or share > _WORTH_STRETCHING:
+        return None
+    kept = stretch.kept(training, half)
+    if kept < _SHARP:
+        return None
+    reasons["size"] = (
+        f"in {minutes:g} min on {cores()} processor core{'s' * (cores() > 1)} steps are few: whole images at half "
+        f"their size have {share:.2f} of the pixels of {side} × {side} crops, and masks keep a Dice of {kept:.3f} there"
+    )
+    reasons["fit_to_size"] = "whole images, stretched to the size"
+    return half
+
+
+def _window(fingerprint: Fingerprint, size: tuple[int, int], *, crop: bool) -> tuple[tuple[int, int], str]:
     """Tile of whole-image prediction, and why: no larger than the images, or mirrored margins cost as much as they."""
     if not crop:
-        return (side, side), "the training size"
-    most = min(256, 2 * side)
+        return size, "the training size"
+    most = min(256, 2 * max(size))
     height, width = (
         min(most, math.ceil(x[1] / 2**_DEPTH) * 2**_DEPTH) for x in (fingerprint.height, fingerprint.width)
     )

@@ -8,9 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-BATCHES = 24
-"""Batches whose mean is taken; a running mean at the usual momentum remembers about ten."""
-
 Kept = list[tuple[Any, np.ndarray]]
 
 
