@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import keras
 from benchmarks.doctor.folders import write_all
+from keras.src.backend.common import global_state
 
 from segnosis.doctor.backend_choice import chosen_backend
 
@@ -78,7 +80,13 @@ class Written:
                 Path(data.name).symlink_to(data)
             file = Path(f"{self.author}.py")
             file.write_text((Written(self.author) if twin else self).text())
-            yield file, []
+            floatx, policy = keras.config.floatx(), global_state.get_global_attribute("dtype_policy")
+            global_state.set_global_attribute("dtype_policy", None)  # as in a process of its own
+            try:
+                yield file, []
+            finally:
+                keras.config.set_floatx(floatx)
+                global_state.set_global_attribute("dtype_policy", policy)
 
 
 @cache

@@ -269,6 +269,21 @@ def test_ids_turned_with_interpolation_show_rims_between_every_pair(interpolatio
     assert (found is not None and found.level == "suspected") == (interpolation == cv2.INTER_LINEAR)
 
 
+def test_one_picture_for_every_file_in_turn_is_told() -> None:
+    images, masks = classes(40)
+    few = np.concatenate([images[:4]] * 10)
+    found = findings(Case(batches=batches(few, masks)))["DAT004"]
+    assert found.level == "proven" and found.measured["different_images"] == 4
+    assert "DAT004" not in findings(Case(batches=batches(few, np.concatenate([masks[:4]] * 10))))
+
+
+def test_ids_begin_at_zero_and_one_was_taken_off() -> None:
+    images, masks = classes(12)
+    wrapped = (masks.astype("int32") - 1) % 256
+    found = findings(Case(batches=batches(images, wrapped), num_classes=int(masks.max()) + 1))
+    assert "255" in found["LAB001"].says
+
+
 def test_a_named_class_without_a_pixel_is_told() -> None:
     images, masks = classes(12)
     masks[masks == 2] = 0

@@ -15,6 +15,7 @@ from segnosis.doctor.evidence import heads
 from segnosis.doctor.examine import examine
 from segnosis.doctor.graph import told
 from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.verdict import Healthy
 
 SICK = {name: given for name, given in PROGRAMS.items() if given[0].startswith(("HED", "LAB"))}
 
@@ -37,6 +38,18 @@ def test_a_repaired_double_softmax_is_a_note_where_the_backend_repairs_it() -> N
     else:
         assert (finding.level, finding.severity) == ("proven", "error")
     assert finding.measured["perfect_probabilities_cost"] == pytest.approx(np.log(1 + 2 / np.e), abs=1e-3)
+
+
+def test_kernels_that_lean_to_one_side_are_no_shift_of_the_output() -> None:
+    layer = keras.layers.Conv2D(1, 17, padding="same", use_bias=False)
+    model = segmenter(3, before=[layer], size=32)
+    leaning = np.zeros((17, 17, 1, 1), "float32")
+    leaning[8, 1] = 1.0
+    layer.set_weights([leaning])
+    case = Case(model=model, batches=squares("ids", size=32), num_classes=3)
+    verdict = next(v for v in examine(case, checks=CHECKS).verdicts if v.code == "HED005")
+    assert isinstance(verdict, Healthy) and abs(verdict.measured["largest_offset"]) < 1
+    np.testing.assert_array_equal(layer.get_weights()[0], leaning)
 
 
 def test_an_image_on_which_the_network_says_uniform_hides_no_repair() -> None:

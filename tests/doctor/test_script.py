@@ -296,6 +296,7 @@ def test_a_short_train_on_batch_loop_is_examined_at_its_end(room: Room) -> None:
     """)
     assert outcome.exit_code == 0 and len(room.cases[0].batches) == 3
     assert room.cases[0].batches[0].sample_weight.shape == (12, 8, 8)
+    assert room.cases[0].fit_arguments == {"epochs": 1, "steps_per_epoch": 3}  # all there will ever be
 
 
 def test_a_subclassed_model_with_its_own_train_step(room: Room) -> None:

@@ -39,7 +39,7 @@ def ask_loss(loss: Any, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: A
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NaN and the like are the answer here
         try:
-            tensor = keras.ops.convert_to_tensor(np.asarray(y_pred, "float32"))
+            tensor = keras.ops.convert_to_tensor(np.asarray(y_pred, keras.config.floatx()))
             return float(keras.ops.convert_to_numpy(loss_tensor(loss, y_true, tensor, sample_weight)))
         except Exception as error:  # anything that anyone's loss can raise
             return raised(error)
@@ -53,7 +53,8 @@ def ask_metric(metric: Any, y_true: np.ndarray, y_pred: np.ndarray) -> float | R
         try:
             metric.reset_state()
             metric.update_state(
-                keras.ops.convert_to_tensor(y_true), keras.ops.convert_to_tensor(np.asarray(y_pred, "float32"))
+                keras.ops.convert_to_tensor(y_true),
+                keras.ops.convert_to_tensor(np.asarray(y_pred, keras.config.floatx())),
             )
             result = [keras.ops.convert_to_numpy(part) for part in keras.tree.flatten(metric.result())]
             return float(np.mean([np.mean(part) for part in result]))

@@ -98,6 +98,7 @@ class BatchLoop:
         self.first, self.bodies, self.variables = first, bodies, variables
         self.batches: list[Batch] = []
         self.is_open = True
+        self.is_over = False  # whether the program ended without another batch
         self._start: list[tuple[Any, Any]] | None = None
 
     def add(self, call: TrainingCall) -> None:
@@ -107,7 +108,8 @@ class BatchLoop:
         self.batches.append(Batch(*parts))
         if self._start is None:
             build_case(call.model, Drawn(tuple(self.batches), None))
-            self._start = [(variable, to_host(variable)) for variable in call.model.variables]
+            variables = [*call.model.variables, *getattr(call.model.optimizer, "variables", ())]
+            self._start = [(variable, to_host(variable)) for variable in variables]
 
     @property
     def has_enough(self) -> bool:
@@ -120,7 +122,7 @@ class BatchLoop:
 
     @contextmanager
     def at_its_start(self) -> Iterator[None]:
-        """The model with the weights it had before the loop, for the length of the block."""
+        """The model with the weights, and the optimizer with the count of steps, they had before, for the block."""
         with untouched(self.first.model):
             for variable, value in self._start or ():
                 variable.assign(value)
@@ -129,11 +131,12 @@ class BatchLoop:
     def case(self, script: Script, budget: Budget, seed: int) -> Case:
         """The case that this loop is."""
         drawn = Drawn(tuple(self.batches), None)
+        planned = {"epochs": 1, "steps_per_epoch": len(self.batches)} if self.is_over else planned_by(self.bodies)
         return build_case(
             self.first.model,
             drawn,
             class_weight=self.first.arguments.get("class_weight"),
-            fit_arguments=planned_by(self.bodies),
+            fit_arguments=planned,
             variables=self.variables,
             script=script,
             budget=budget,

@@ -162,6 +162,7 @@ class _Run:
         with suppress(_Stop):
             for loop in self.loops.values():
                 if loop.is_open and loop.batches and not self.stopped:
+                    loop.is_over = not self.crash
                     self.examine_loop(loop)
             if self.own_loop is not None and not self.diagnoses:
                 self.examine_own_loop(self.own_loop)

@@ -53,7 +53,7 @@ def measure(
 ) -> BatchSplitStatistics:
     """Measure what was drawn of both."""
     ignore = label_space.ignore if label_space is not None else frozenset()
-    whole = {split: _length((fit_arguments or {}).get(key)) for split, key in _GIVEN.items()}
+    whole = _whole(fit_arguments or {})
     values, independent, classes, sizes = {}, {}, {}, {}
     for split, drawn in (("train", batches), ("validation", validation_batches)):
         counts: Counter[float] = Counter()
@@ -79,6 +79,15 @@ def measure(
         same_size=sizes["train"] == sizes["validation"],
         classes=classes,
     )
+
+
+def _whole(given: Mapping[str, Any]) -> dict[str, int | None]:
+    """Split → samples of the arrays that `fit` was given."""
+    whole = {split: _length(given.get(key)) for split, key in _GIVEN.items()}
+    if (share := given.get("validation_split")) and whole["train"] and whole["validation"] is None:
+        first = int(whole["train"] * (1 - share))
+        whole = {"train": first, "validation": whole["train"] - first}
+    return whole
 
 
 def _length(data: Any) -> int | None:

@@ -29,6 +29,8 @@ class RepeatedImages:
         samples: Samples with an image of more than one value.
         contradicted: Of them, those whose image also comes with a mask that disagrees on half of the foreground.
         first, second: Two samples with one image.
+        pictures: How many different images the samples have.
+        masks: How many different pairs of image and mask.
         held: Attribute of the training data that holds one picture again and again, whatever augmentation makes of it.
         times: How often.
     """
@@ -38,6 +40,8 @@ class RepeatedImages:
     contradicted: int
     first: str = ""
     second: str = ""
+    pictures: int = 0
+    masks: int = 0
     held: str = ""
     times: int = 0
 
@@ -51,7 +55,7 @@ def measure(
     found = [_of("training", batches)]
     if validation_batches:
         found.append(_of("validation", validation_batches))
-    most = max(found, key=lambda seen: seen.contradicted / max(1, seen.samples))
+    most = max(found, key=lambda seen: (seen.contradicted / max(1, seen.samples), seen.masks / max(1, seen.pictures)))
     sources = sources_of((fit_arguments or {}).get("x"))
     alike = {name: sources.pictures[name] for name, content in sources.contents.items() if len(content) == 1}
     held = max(alike, key=lambda name: alike[name], default="")
@@ -73,7 +77,8 @@ def _of(split: str, batches: Sequence[Batch]) -> RepeatedImages:
             if other is not None:
                 contradicted += 1
                 examples = examples if examples[0] else (where, other)
-    return RepeatedImages(split, samples, contradicted, *examples)
+    masks = sum(len({digest(mask) for mask, _ in group}) for group in same.values())
+    return RepeatedImages(split, samples, contradicted, *examples, pictures=len(same), masks=masks)
 
 
 def _disagree(one: np.ndarray, two: np.ndarray) -> bool:

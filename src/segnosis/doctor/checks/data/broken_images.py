@@ -42,6 +42,7 @@ def check(
     min_burnt: float = 0.2,
     max_contradicted: float = 0.3,
     fewest_contradicted: int = 8,
+    most_masks: float = 8.0,
 ) -> Verdict:
     seen = [(stats, place) for stats, place in ((image_statistics, ""), (batch_images, " in the batches")) if stats]
     if not seen:
@@ -81,6 +82,10 @@ def check(
         if repeats.times >= fewest_contradicted and not all_alike:
             problems.append(f"all {repeats.times} pictures in `{repeats.held}` of the training data are one")
             where.append(repeats.held)
+        measured["different_images"], measured["different_pairs"] = repeats.pictures, repeats.masks
+        if repeats.pictures and repeats.masks >= most_masks * repeats.pictures and not all_alike:
+            problems.append(f"{repeats.samples} {repeats.split} samples hold {repeats.pictures} different images")
+            where.append(f"{repeats.masks / repeats.pictures:.0f} different masks for each")
         share = repeats.contradicted / max(1, repeats.samples)
         if not problems and repeats.contradicted >= fewest_contradicted and share > max_contradicted:
             return Finding(

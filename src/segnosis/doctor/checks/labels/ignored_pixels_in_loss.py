@@ -75,7 +75,8 @@ def check(
             "gradient_share_at_void": at_void if at_void is None or np.isfinite(at_void) else "not finite",
             "loss_raised": slope.raised if slope is not None else None,
         }
-        if _ignored(head) == void.value or _weighted_out(encoding, void.value):
+        raises = slope is not None and slope.raised and slope.raised_by_values
+        if _ignored(head) == void.value or (_weighted_out(encoding, void.value) and not raises):
             continue
         if at_void is not None and at_void == 0.0 and not (slope and slope.raised):
             if head.family == "sparse":

@@ -102,7 +102,10 @@ def _after_pipeline(
     outside = {value: count for value, count in whole.items() if not 0 <= value < limit}
     others = set(whole) - set(outside)
     if len(outside) == 1 and set(outside) <= _CUSTOMARY_VOID and not _is_scaled_binary(set(whole)) and others:
-        outside = {}
+        (beside,) = outside.values()
+        commonest = all(beside.pixels > whole[value].pixels for value in others)
+        if not (commonest and others == set(range(limit - 1))):  # 1 was taken from ids that begin at 0
+            outside = {}
     pixels = sum(count.pixels for count in outside.values())
     measured = {
         "values": [value if value != int(value) else int(value) for value in list(whole)[:30]],

@@ -32,7 +32,13 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 CODE, SEVERITY = "NRM003", "error"
 
 
-def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0, own_step: OwnStep | None = None) -> Verdict:
+def check(
+    trainable_map: TrainableMap,
+    *,
+    min_random_share: float = 0.0,
+    min_share_of_encoder: float = 0.03,
+    own_step: OwnStep | None = None,
+) -> Verdict:
     parts, frozen = trainable_map.parts, trainable_map.frozen
     if not parts:
         return NotApplicable("the model has no weights")
@@ -85,6 +91,7 @@ def check(trainable_map: TrainableMap, *, min_random_share: float = 0.0, own_ste
             measured=measured,
             fix=_thaw(random),
             where=_names(random),
+            severity="note" if what == "encoder" and share < min_share_of_encoder else "error",
         )
     if late and not all(part.stage == "decoder" for part in late):
         return Finding(

@@ -5,7 +5,9 @@ Where a step is longer than 0.05 of a typical kernel, a few dozen steps on copie
 0.01 of a kernel, and unless that decides, a tenth and a hundredth of it, from the same weights on three batches. The
 user's rate must end in NaN, above where it started, or with an output that is the same for every pixel; a smaller one
 must end at least `min_gain` lower, each time. Or the user's rate ends above what guessing by class frequency costs,
-where a smaller one ends below `max_against_guessing` of that. High rates that work are left alone.
+where a smaller one ends below `max_against_guessing` of that. High rates that work are left alone. Suspected is a rate
+whose steps are longer than `absurd_step` kernels, which a normalization may survive, where a smaller one ends
+`min_gain_on_absurd` lower each time.
 
 ## Why the model does not learn
 A step longer than the valley is wide climbs the other side. Weights grow, ReLUs die, the output becomes constant, or
@@ -34,6 +36,8 @@ def check(
     *,
     min_gain: float = 0.1,
     max_against_guessing: float = 0.7,
+    absurd_step: float = 3.0,
+    min_gain_on_absurd: float = 0.25,
     rate_trials: RateTrials | None = None,
 ) -> Verdict:
     moved = planned_movement
@@ -59,6 +63,7 @@ def check(
         "trials": len(given.end),
     }
     guesses = rate_trials.guessing or (float("inf"),) * len(given.end)
+    fix = f"`optimizer=keras.optimizers.{moved.optimizer}({winner.rate:g})` in place of {moved.rate:g}."
     breaks = [_breaks(given, winner, batch, min_gain) for batch in range(len(given.end))]
     guesses_only = [
         end > guess and best < max_against_guessing * guess
@@ -73,8 +78,17 @@ def check(
             f"{what}; at {winner.rate:g} it is {max(winner.end):.3g} ({len(given.end)} of {len(given.end)} batches)."
             + guess,
             measured=measured,
-            fix=f"`optimizer=keras.optimizers.{moved.optimizer}({winner.rate:g})` in place of {moved.rate:g}.",
+            fix=fix,
             level="confirmed" if len(given.end) >= 3 else "suspected",
+        )
+    is_better = all(best < (1 - min_gain_on_absurd) * end for end, best in zip(given.end, winner.end, strict=True))
+    if is_better and (moved.per_step or 0.0) > absurd_step:
+        return Finding(
+            says=f"A step of {moved.optimizer}({moved.rate:g}) is {moved.per_step:.1f} times as long as a typical "
+            f"kernel; {given.steps} of them end at {max(given.end):.3g}, at {winner.rate:g} at {max(winner.end):.3g}.",
+            measured=measured,
+            fix=fix,
+            level="suspected",
         )
     return Healthy(measured)
 
