@@ -72,6 +72,8 @@ def sources_of(data: Any) -> Sources:
             contents.setdefault(name, pictures)
         elif (found := _different(value)) is not None:
             lists.setdefault(name, found)
+            if (second := _different(_seconds(value))) is not None:
+                lists.setdefault(f"{name}[1]", second)
         elif not isinstance(value, list | tuple | np.ndarray | range):
             objects.setdefault(name, id(value))
     kind = getattr(data, "gi_code", None) or type(data)
@@ -164,6 +166,12 @@ def _different(value: Any) -> tuple[Any, ...] | None:
     if any(part is None for part in parts) or len(set(parts)) < len(parts):
         return None
     return parts
+
+
+def _seconds(value: Any) -> list[Any]:
+    """The second of each pair of paths; empty where there are no pairs."""
+    is_paired = all(isinstance(part, tuple | list) and len(part) > 1 for part in value)
+    return [part[1] for part in value] if is_paired else []
 
 
 def _rows(part: Any) -> Any:

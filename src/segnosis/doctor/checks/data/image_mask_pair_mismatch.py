@@ -1,7 +1,8 @@
 """An image is paired with another image's mask.
 
 ## What it looks for
-Names: a mask that is named after another image of the data set than the one it is paired with. Sizes: masks that do
+Names: a mask that is named after another image of the data set than the one it is paired with, as stored or in the
+lists that a pipeline holds. Sizes: masks that do
 not fit their images but each other's. Pixels: the outlines of a mask, with their directions, are laid over the
 edges of every image of a sample; the best one-to-one assignment tells whether masks fit other images better than
 their own. Masks that gain little by an exchange, look-alikes such as neighbouring slices, are left alone; where right
@@ -28,6 +29,7 @@ same way; `10` sorts before `2` in one and after it in the other.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -36,6 +38,7 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.pair_agreement import Exchange, PairAgreement, Reordered
 from segnosis.doctor.evidence.pair_files import PairFiles
+from segnosis.doctor.evidence.paired_names import PairedNames
 from segnosis.doctor.evidence.sample_moves import AS_GIVEN, ONE_TURN, STANDING_OUT, SampleMoves
 from segnosis.doctor.shown import files_side_by_side
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -70,6 +73,7 @@ def check(
     validation_agreement: PairAgreement | None = None,
     drawn_again: DrawnAgain | None = None,
     sample_moves: SampleMoves | None = None,
+    paired_names: PairedNames | None = None,
 ) -> Verdict:
     agreement = _better(pair_agreement, batch_agreement)
     if agreement is None and pair_files is None:
@@ -112,6 +116,12 @@ def check(
         in_validation = _found(held_out, False, limits, measured)
         if in_validation is not None:
             return replace(in_validation, says=f"In the validation batches, {in_validation.says}")
+    if found is not None and found.certain:
+        return found
+    if paired_names is not None and paired_names.wrong and not (agreement is not None and agreement.capable):
+        no_better = agreement is not None and agreement.compared > 0 and agreement.above_shuffled < above_shuffled
+        if no_better or not paired_names.by_variables:
+            return _named_wrongly(paired_names, no_better and not paired_names.by_variables, measured)
     if found is not None:
         return found
     if agreement is None or agreement.compared < fewest or turned or _is_moved(agreement, most_moved):
@@ -127,6 +137,19 @@ def check(
             level="suspected",
         )
     return Healthy(measured)
+
+
+def _named_wrongly(names: PairedNames, proves: bool, measured: dict[str, float | int | bool]) -> Finding:
+    """Lists that put masks beside other images, where pixels do not say that the pairs are right all the same."""
+    return Finding(
+        says=f"{names.wrong} of {names.pairs} entries of `{names.masks}` are named after another image than the entry "
+        f"of `{names.images}` at the same place: {Path(names.mask).name} stands beside {Path(names.image).name}.",
+        measured={**measured, "listed_pairs": names.pairs, "listed_apart": names.wrong},
+        fix="Sort both lists the same way, or pair by name: `masks = {f.stem: f for f in mask_files}; pairs = [(f, "
+        "masks[f.stem]) for f in image_files]`",
+        where=(names.image, names.mask),
+        level="proven" if proves else "suspected",
+    )
 
 
 @dataclass(frozen=True)
