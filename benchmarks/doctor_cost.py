@@ -23,7 +23,7 @@ NETWORKS: dict[str, dict[str, int]] = {
     "U-Net, width 32": {"width": 32},
     "U-Net, width 72": {"width": 72},
 }
-LARGEST = "U-Net, width 72"
+LARGEST = list(NETWORKS)[-1]
 TASKS = ("training", "static", "probe", "watch")
 
 

@@ -209,7 +209,7 @@ def _fault_table() -> str:
     """What `python -m benchmarks.doctor` stored, failures included."""
     page = ast.get_docstring(ast.parse((DOCS.parent / "benchmarks/doctor/__init__.py").read_text("utf-8"))) or ""
     text = "# The doctor's fault table\n\n" + page.split("\n\n", 1)[1] + "\n"
-    for file in sorted((DOCS.parent / "benchmarks" / "results").glob("doctor*.json")):
+    for file in sorted((DOCS.parent / "benchmarks" / "results").glob("doctor[-.]*json")):
         stored = json.loads(file.read_text("utf-8"))
         if file.stem == "doctor-truth":
             text += _truth(stored)

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 from benchmarks.doctor.folders import _save
 from benchmarks.doctor.folders_of_forums import _blob
+from benchmarks.doctor.folders_of_labs import _uneven
 from benchmarks.doctor.pictures import VOID, _scene, _stored
 from PIL import Image
 from scipy import ndimage as nd
@@ -17,9 +18,7 @@ from scipy import ndimage as nd
 
 def _light(random: np.random.Generator, image: np.ndarray, noise: float) -> np.ndarray:
     """A lens that blurs, a lamp to one side, a sensor; stored in 8 bits."""
-    down, across = np.mgrid[: image.shape[0], : image.shape[1]] / max(image.shape) - 0.5
-    slope = random.uniform(-0.4, 0.4, 2)
-    lamp = random.uniform(0.85, 1.15) * (1 + slope[0] * down + slope[1] * across)
+    lamp = _uneven(random, image.shape[:2], 0.4)
     image = nd.gaussian_filter(image, (0.6, 0.6) + (0,) * (image.ndim - 2))
     lamp = lamp[..., None] if image.ndim == 3 else lamp
     return _stored([image * lamp + random.normal(0, noise, image.shape)])[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import tensorflow as tf
 
 from segnosis.doctor.case import Case
 from segnosis.doctor.check import all_checks
-from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.evidence.paired_names import measure
+from segnosis.doctor.evidence import Unavailable, held_sources, paired_names
+from segnosis.doctor.evidence.paired_names import PairedNames
 from segnosis.doctor.examine import examine
 from segnosis.doctor.pair_patients import batches, scenes
 from segnosis.doctor.verdict import Finding
@@ -20,6 +21,10 @@ pytestmark = pytest.mark.one_backend
 
 IMAGES = [f"data/images/{number}.jpg" for number in range(1, 33)]
 MASKS = [f"data/masks/{number}_mask.png" for number in range(1, 33)]
+
+
+def measure(given: dict[str, Any], variables: dict[str, Any] | None = None) -> PairedNames:
+    return paired_names.measure(held_sources.measure(given), variables)
 
 
 @pytest.mark.parametrize(("masks", "wrong"), [(MASKS, 0), (sorted(MASKS), 32), ([*MASKS[1:], MASKS[0]], 32)])

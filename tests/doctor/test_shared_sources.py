@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Subset, random_split
 
 from segnosis.doctor.case import Batch
-from segnosis.doctor.evidence import repeated_images
-from segnosis.doctor.evidence.shared_sources import SharedSources, measure
+from segnosis.doctor.evidence import held_sources, repeated_images, shared_sources
+from segnosis.doctor.evidence.shared_sources import SharedSources
 
 pytestmark = pytest.mark.one_backend
 
@@ -56,6 +56,10 @@ class Pictures(torch.utils.data.Dataset):
 def drawing(names: list[str], augment: bool = False) -> Iterator[Any]:
     while True:
         yield names
+
+
+def measure(given: dict[str, Any], variables: dict[str, Any] | None = None) -> SharedSources:
+    return shared_sources.measure(given, held_sources.measure(given), variables)
 
 
 def shared(train: Any, validation: Any) -> SharedSources:
@@ -179,9 +183,9 @@ def test_names_of_files_may_tell_of_cases_in_both(train: list[str], held_out: li
 @pytest.mark.parametrize(("held", "times"), [([PICTURES[0]] * 9, 9), (PICTURES[:9], 0), ([np.zeros((8, 8))] * 9, 0)])
 def test_one_picture_held_again_and_again_is_told(held: list[np.ndarray], times: int) -> None:
     batch = Batch(np.stack(PICTURES[:4])[..., None], np.zeros((4, 8, 8, 1)))
-    found = repeated_images.measure([batch], None, {"x": Rows(np.zeros(1)), "y": None})
+    found = repeated_images.measure([batch], None, held_sources.measure({"x": Rows(np.zeros(1)), "y": None}))
     assert not found.times
     data = Rows(np.zeros(1))
     data.faces = [(picture, 0) for picture in held]
-    found = repeated_images.measure([batch], None, {"x": data})
+    found = repeated_images.measure([batch], None, held_sources.measure({"x": data}))
     assert (found.held, found.times) == ("faces" if times else "", times)

@@ -81,7 +81,7 @@ def plan(
     half = _half(fingerprint, side, training, minutes, reasons) if chosen["fit_to_size"] == "crop" else None
     if half is not None:
         chosen["size"], chosen["fit_to_size"] = half, "resize"
-    if half is None:
+    else:
         reasons["fit_to_size"] = (
             "objects are larger than a crop: whole images, stretched to the size"
             if chosen["fit_to_size"] == "resize"

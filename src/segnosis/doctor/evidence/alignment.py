@@ -110,8 +110,10 @@ def _of(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]
 
 def _turn_kernels(model: keras.Model) -> None:
     for layer in all_layers(model):
+        if not isinstance(layer, _CONVOLUTIONS):
+            continue
         for variable in layer.weights:
-            if isinstance(layer, _CONVOLUTIONS) and len(variable.shape) == 4:
+            if len(variable.shape) == 4:
                 variable.assign(keras.ops.flip(variable.value, axis=(0, 1)))
 
 

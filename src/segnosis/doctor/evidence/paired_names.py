@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from segnosis.doctor.evidence import Unavailable
+from segnosis.doctor.evidence.held_sources import HeldSources
 from segnosis.doctor.evidence.pair_files import stem
 from segnosis.doctor.held_variables import lists_of
-from segnosis.doctor.sources import sources_of
+from segnosis.doctor.sources import Sources, sources_of
 
 PRICE = "data"
 
@@ -44,24 +45,24 @@ class PairedNames:
     by_variables: bool = False
 
 
-def measure(fit_arguments: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> PairedNames:
+def measure(held_sources: HeldSources, variables: Mapping[str, Any] | None = None) -> PairedNames:
     """The first two lists, of what `fit` was given or else of the program's variables, that are of one set of samples.
 
     Example:
         >>> pipeline = SimpleNamespace(images=["x/1.jpg", "x/2.jpg", "x/3.jpg", "x/4.jpg"],
         ...                            masks=["masks/1.png", "masks/3.png", "masks/2.png", "masks/4.png"])
-        >>> measure({"x": pipeline}).wrong
+        >>> measure(HeldSources(sources_of(pipeline), sources_of(None))).wrong
         2
     """
-    if (found := _of(fit_arguments.get("x"))) is not None:
+    if (found := _of(held_sources.train)) is not None:
         return found
-    if (found := _of(SimpleNamespace(**lists_of(variables or {}, of_pairs=True)))) is not None:
+    if (found := _of(sources_of(SimpleNamespace(**lists_of(variables or {}, of_pairs=True))))) is not None:
         return replace(found, by_variables=True)
     raise Unavailable("nothing holds a list of images and a list of their masks")
 
 
-def _of(holder: Any) -> PairedNames | None:
-    lists = {name: row for name, row in sources_of(holder).lists.items() if isinstance(row[0], str)}
+def _of(held: Sources) -> PairedNames | None:
+    lists = {name: row for name, row in held.lists.items() if isinstance(row[0], str)}
     for images, masks in _beside(lists):
         ours, theirs = ([stem(Path(entry)) for entry in lists[name]] for name in (images, masks))
         unique = len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)

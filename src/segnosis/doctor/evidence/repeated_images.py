@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,9 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence._places import place
+from segnosis.doctor.evidence.held_sources import HeldSources
 from segnosis.doctor.evidence.image_statistics import is_constant
-from segnosis.doctor.sources import sources_of
+from segnosis.doctor.sources import Sources
 
 PRICE = "data"
 
@@ -49,14 +49,14 @@ class RepeatedImages:
 def measure(
     batches: Sequence[Batch],
     validation_batches: Sequence[Batch] | None = None,
-    fit_arguments: Mapping[str, Any] | None = None,
+    held_sources: HeldSources | None = None,
 ) -> RepeatedImages:
     """Compare the images of each split with each other, exactly, and the pictures that the training data holds."""
     found = [_of("training", batches)]
     if validation_batches:
         found.append(_of("validation", validation_batches))
     most = max(found, key=lambda seen: (seen.contradicted / max(1, seen.samples), seen.masks / max(1, seen.pictures)))
-    sources = sources_of((fit_arguments or {}).get("x"))
+    sources = held_sources.train if held_sources is not None else Sources()
     alike = {name: sources.pictures[name] for name, content in sources.contents.items() if len(content) == 1}
     held = max(alike, key=lambda name: alike[name], default="")
     return replace(most, held=held, times=alike.get(held, 0))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from segnosis.doctor.evidence.held_sources import HeldSources
 from segnosis.doctor.held_variables import lists_of, sides_of
 from segnosis.doctor.sources import Sources, sources_of
 
@@ -50,29 +51,29 @@ class SharedSources:
     by_name: bool = False
 
 
-def measure(fit_arguments: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> SharedSources:
+def measure(
+    fit_arguments: Mapping[str, Any], held_sources: HeldSources, variables: Mapping[str, Any] | None = None
+) -> SharedSources:
     """Read the arguments of the user's `fit`, or the variables around a loop of one's own; nothing is drawn."""
-    named = [SimpleNamespace(**lists_of(vars(side), of_pairs=True)) for side in sides_of(variables or {})]
     if "x" not in fit_arguments and variables is not None:
         found = _between_variables(variables)
-        return replace(found if found.how is not None else _groups(*map(sources_of, named)), by_name=True)
+        return replace(found if found.how is not None else _groups_named(variables), by_name=True)
     train, validation = fit_arguments.get("x"), fit_arguments.get("validation_data")
     if train is None or validation is None:
         return SharedSources()
-    found = _between_arguments(train, validation)
-    for ours, theirs in ((train, validation), named):
-        if found.how is None:
-            found = _groups(sources_of(ours), sources_of(theirs))
-    return found
+    found = _between_arguments(train, validation, held_sources)
+    if found.how is None:
+        found = _groups(held_sources.train, held_sources.validation)
+    return found if found.how is not None else _groups_named(variables or {})
 
 
-def _between_arguments(train: Any, validation: Any) -> SharedSources:
+def _between_arguments(train: Any, validation: Any, held: HeldSources) -> SharedSources:
     """What the objects given for training and for validation have in common."""
     if isinstance(train, np.ndarray) or isinstance(validation, tuple):
         return SharedSources()
     if train is validation:
         return SharedSources("object")
-    ours, theirs = sources_of(train), sources_of(validation)
+    ours, theirs = held.train, held.validation
     if ours.drawn_anew is not None and ours.drawn_anew == theirs.drawn_anew:
         return SharedSources("shuffle")
     if ours.kind != theirs.kind:
@@ -93,6 +94,12 @@ def _groups(ours: Sources, theirs: Sources) -> SharedSources:
         if is_told and len(common) >= _FEWEST_GROUPS and 2 * len(common) >= len(set(sides[1])):
             return SharedSources("groups", name, len(common), len(set(sides[1])), min(common), by_name=True)
     return SharedSources()
+
+
+def _groups_named(variables: Mapping[str, Any]) -> SharedSources:
+    """The same of variables whose names say which side is which."""
+    lists = (lists_of(vars(side), of_pairs=True) for side in sides_of(variables))
+    return _groups(*(sources_of(SimpleNamespace(**side)) for side in lists))
 
 
 def _group_of(entry: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,7 @@ def measure(model: keras.Model, heads: Sequence[Head]) -> TrainableMap:
             if not layer.weights:
                 continue
             stage = "head" if layer.name in last else "decoder" if id(layer) in behind else "encoder"
+            kernels = _kernels(layer)
             parts.append(
                 Part(
                     name=names.get(id(layer), layer.name),
@@ -102,10 +103,10 @@ def measure(model: keras.Model, heads: Sequence[Head]) -> TrainableMap:
                     weights=int(sum(np.prod(v.shape) for v in layer.weights)),
                     is_trainable=bool(layer.trainable_weights),
                     is_normalization=isinstance(layer, keras.layers.BatchNormalization),
-                    is_drawn=_is_drawn(layer),
+                    is_drawn=_is_drawn(layer, kernels),
                     is_moved=_is_moved(layer),
-                    scale=_scale(layer),
-                    is_constant=_is_constant(layer),
+                    scale=_scale(layer, kernels.values()),
+                    is_constant=_is_constant(kernels.values()),
                     stage=stage,
                 )
             )
@@ -151,9 +152,9 @@ def _grows(node: Any) -> bool:
     return before is not None and after is not None and 1 < before < after and len(node.input_tensors) == 1
 
 
-def _is_drawn(layer: Any) -> bool | None:
+def _is_drawn(layer: Any, kernels: Mapping[str, np.ndarray]) -> bool | None:
     answers = []
-    for name, kernel in _kernels(layer).items():
+    for name, kernel in kernels.items():
         initializer = getattr(layer, f"{name}_initializer", getattr(layer, name.replace("kernel", "initializer"), None))
         if not isinstance(initializer, RandomInitializer):
             continue
@@ -170,9 +171,9 @@ def _kernels(layer: Any) -> dict[str, np.ndarray]:
     return {name: to_host(kernel) for name, kernel in kernels if isinstance(kernel, keras.Variable)}
 
 
-def _scale(layer: Any) -> float | None:
+def _scale(layer: Any, kernels: Iterable[np.ndarray]) -> float | None:
     scales = []
-    for index, kernel in enumerate(_kernels(layer).values()):
+    for index, kernel in enumerate(kernels):
         if kernel.ndim < 2:
             continue
         units = kernel.shape[-2] if isinstance(layer, keras.layers.Conv2DTranspose) else kernel.shape[-1]
@@ -186,8 +187,7 @@ def _scale(layer: Any) -> float | None:
     return max(finite, default=None)
 
 
-def _is_constant(layer: Any) -> bool:
-    kernels = _kernels(layer).values()
+def _is_constant(kernels: Collection[np.ndarray]) -> bool:
     return bool(kernels) and all(k.shape[-1] > 1 and k.size > 4 and np.ptp(k) == 0 for k in kernels)
 
 

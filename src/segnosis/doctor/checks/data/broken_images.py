@@ -3,8 +3,8 @@
 ## What it looks for
 Files that do not decode to their last row; NaN or infinity in images or masks; images of one single value, where more
 than one in twenty is (black tiles at a border are normal; where a fifth of them is white in the batches, they are burnt
-out, which is PRE006); a loader that returns one and the same image for every sample, or holds one where it should hold
-all; or images that come again with masks that contradict each other.
+out, which is PRE006); a loader that returns one and the same image for every sample, or a few with eight masks or more
+for each, or holds one where it should hold all; or images that come again with masks that contradict each other.
 
 ## Why the model does not learn
 One NaN makes the loss NaN, and from then on every weight. Blank or repeated images hold nothing that predicts a

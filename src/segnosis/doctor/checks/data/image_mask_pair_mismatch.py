@@ -2,13 +2,13 @@
 
 ## What it looks for
 Names: a mask that is named after another image of the data set than the one it is paired with, as stored or in the
-lists that a pipeline holds. Sizes: masks that do
-not fit their images but each other's. Pixels: the outlines of a mask, with their directions, are laid over the
-edges of every image of a sample; the best one-to-one assignment tells whether masks fit other images better than
-their own. Masks that gain little by an exchange, look-alikes such as neighbouring slices, are left alone; where right
-pairs stand out little from chance, as with tiny objects, an exchange is suspected at most; without enough structure in
-the images the check abstains. Where no single pair proves itself, all together may: when the pairs as given reach
-little of what the best assignment does, and this far more than mirrored and turned masks ever do.
+lists that a pipeline holds. Sizes: masks that do not fit their images but each other's. Pixels: the outlines of a mask,
+with their directions, are laid over the edges of every image of a sample; the best one-to-one assignment tells whether
+masks fit other images better than their own. Masks that gain little by an exchange, look-alikes such as neighbouring
+slices, are left alone; where right pairs stand out little from chance, as with tiny objects, an exchange is suspected
+at most; without enough structure in the images the check abstains. Where no single pair proves itself, all together
+may: when the pairs as given reach little of what the best assignment does, and this far more than mirrored and turned
+masks ever do.
 
 Samples that the pipeline moves, each in another way, cannot fit each other's images: there a few exchanged masks are
 chance. Where nobody knows whether they are moved, an exchange of less than half of the masks is suspected at most, and
@@ -47,6 +47,8 @@ CODE, SEVERITY = "DAT001", "error"
 EXPLAINED_BY = ("PRE005",)
 
 _LEAST_AS_GIVEN = 0.4
+_BY_NAME = "`masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in image_files]`"
+_LOOK = "Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`"
 
 
 def check(
@@ -85,8 +87,7 @@ def check(
             says=f"{pair_files.wrong_name_count} of {pair_files.named} masks carry the name of another image than the "
             f"one they are paired with: {mask} is paired with {image}, and named after {other}.",
             measured=measured,
-            fix="Pair by name: `masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in "
-            "image_files]`",
+            fix=f"Pair by name: {_BY_NAME}",
             where=tuple(place for row in pair_files.wrong_name[:5] for place in row[:2]),
             pictures=files_side_by_side(
                 "As they are paired",
@@ -133,7 +134,7 @@ def check(
             says=f"The {agreement.compared} masks fit their own images no better than shuffled ones: their agreement "
             f"beats {agreement.above_shuffled:.0%} of 200 shufflings.",
             measured=measured,
-            fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
+            fix=_LOOK,
             level="suspected",
         )
     return Healthy(measured)
@@ -145,8 +146,7 @@ def _named_wrongly(names: PairedNames, proves: bool, measured: dict[str, float |
         says=f"{names.wrong} of {names.pairs} entries of `{names.masks}` are named after another image than the entry "
         f"of `{names.images}` at the same place: {Path(names.mask).name} stands beside {Path(names.image).name}.",
         measured={**measured, "listed_pairs": names.pairs, "listed_apart": names.wrong},
-        fix="Sort both lists the same way, or pair by name: `masks = {f.stem: f for f in mask_files}; pairs = [(f, "
-        "masks[f.stem]) for f in image_files]`",
+        fix=f"Sort both lists the same way, or pair by name: {_BY_NAME}",
         where=(names.image, names.mask),
         level="proven" if proves else "suspected",
     )
@@ -224,7 +224,7 @@ def _in_another_order(compared: int, reordered: Reordered, measured: dict[str, f
         f"fits {reordered.above_turned:.1f} times as well as chance: the image {image} fits the mask {fits}, "
         f"not {paired}.",
         measured=measured,
-        fix="Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`",
+        fix=_LOOK,
         where=tuple(example[1] for example in reordered.examples),
         pictures=files_side_by_side(
             "Each image with its mask and with the one that fits",

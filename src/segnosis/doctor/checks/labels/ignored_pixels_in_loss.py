@@ -4,7 +4,7 @@
 A value beside the classes (255, 254, −1, or one more than the last class) that lies where void pixels lie, in thin
 borders around objects or in bands along the edge of the image, and a loss whose gradient at those pixels is not 0. A
 declared `ignore_class`, a sample weight of 0 there, or a loss that masks them itself leaves no gradient, and nothing
-is said.
+is said, unless the loss raises at the value before the weight can take it out.
 
 ## Why the model does not learn
 255 is no class of a 21-class head: the loss is NaN or an error on one backend, silently 0 on another. As a one-hot

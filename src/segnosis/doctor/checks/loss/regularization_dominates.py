@@ -169,7 +169,7 @@ def _at_best(found: LossParts) -> float:
 
 
 def _fix(found: LossParts, max_share: float) -> str:
-    used = next(iter(sorted(set(found.regularized.values()))), None)
+    used = min(found.regularized.values(), default=None)
     if found.own:
         less = 0.1 * max_share * abs(found.data or 1.0) / found.penalty
         return f"Multiply what it adds for the size of kernels by {less:.0e}, or leave it out."

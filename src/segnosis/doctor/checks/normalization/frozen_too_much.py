@@ -2,10 +2,10 @@
 
 ## What it looks for
 Frozen layers whose kernels still hold what their random initializer gives and whose biases and statistics never left
-their start. A frozen head or decoder. A model of which nothing trains at all, or whose own `train_step` never gives
-gradients to its optimizer, or none for layers that still hold random numbers (one step is made on a copy). And a trunk
-that was frozen by counting layers, where the count ends in the middle of a block and BatchNormalization layers behind
-it go on moving.
+their start: a note where they are in the encoder and below 3 % of the weights, since what is behind them makes do. A
+frozen head or decoder. A model of which nothing trains at all, or whose own `train_step` never gives gradients to its
+optimizer, or none for layers that still hold random numbers (one step is made on a copy). And a trunk that was frozen
+by counting layers, where the count ends in the middle of a block and BatchNormalization layers behind it go on moving.
 
 ## Why the model does not learn
 Freezing keeps what was learned before. A frozen random layer keeps noise: everything behind it must make do with that.
