@@ -79,7 +79,7 @@ class TissueSegmenter(keras.Model):
     def __init__(self):
         super().__init__()
         self.backbone = pspnet_backbone()
-        self.head = layers.Conv2D(NUM_CLASSES, 1, name='head')
+        self.head = layers.Conv2D(NUM_CLASSES, 1, kernel_regularizer=keras.regularizers.L2(WEIGHT_DECAY), name='head')
         self.loss_tracker = keras.metrics.Mean(name='loss')
         self.iou = keras.metrics.MeanIoU(NUM_CLASSES, name='iou')
 
