@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType
 
-from segnosis.doctor.program_text import Function, function_of, holds, name_of, tree_of
+from segnosis.doctor.program_text import Function, calls_behind, function_of, name_of, tree_of
 
 _OF_KERAS = {"epochs", "validation_data", "validation_split", "steps_per_epoch", "initial_epoch"}
 
@@ -29,22 +29,8 @@ def _behind(frame: FrameType) -> bool:
         return False
     by_name = {node.name: node for node in ast.walk(tree) if isinstance(node, Function)}
     where = function_of(tree, frame) or tree
-    calls = (call for call in _calls(where, frame.f_lineno) if call.lineno > frame.f_lineno)
+    calls = (call for call in calls_behind(where, frame.f_lineno) if call.lineno > frame.f_lineno)
     return _reaches_fit(calls, by_name, set())
-
-
-def _calls(node: ast.AST, line: int) -> Iterator[ast.Call]:
-    """Calls inside, but for those in definitions and in branches that `line` excludes."""
-    for name, value in ast.iter_fields(node):
-        children = [child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)]
-        others = isinstance(node, ast.If | ast.Try) and name in ("orelse", "handlers")
-        if others and any(holds(part, line) for part in node.body):  # type: ignore[attr-defined]
-            continue
-        for child in children:
-            if isinstance(child, ast.Call):
-                yield child
-            if not isinstance(child, Function | ast.ClassDef | ast.Lambda):
-                yield from _calls(child, line)
 
 
 def _reaches_fit(calls: Iterable[ast.Call], functions: dict[str, Function], met: set[str]) -> bool:
@@ -54,6 +40,6 @@ def _reaches_fit(calls: Iterable[ast.Call], functions: dict[str, Function], met:
             return True
         if name in functions and name not in met:
             met.add(name)
-            if _reaches_fit(_calls(functions[name], -1), functions, met):
+            if _reaches_fit(calls_behind(functions[name], -1), functions, met):
                 return True
     return False

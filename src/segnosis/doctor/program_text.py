@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+from collections.abc import Iterator
 from types import FrameType
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -23,6 +24,20 @@ def function_of(tree: ast.Module, frame: FrameType) -> Function | None:
     around = [node for node in ast.walk(tree) if isinstance(node, Function) and holds(node, frame.f_lineno)]
     named = [node for node in around if node.name == frame.f_code.co_name]
     return max(named, key=lambda node: node.lineno, default=None)
+
+
+def calls_behind(node: ast.AST, line: int) -> Iterator[ast.Call]:
+    """Calls inside, but for those in definitions and in branches that `line` excludes."""
+    for name, value in ast.iter_fields(node):
+        children = [child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)]
+        others = isinstance(node, ast.If | ast.Try) and name in ("orelse", "handlers")
+        if others and any(holds(part, line) for part in node.body):  # type: ignore[attr-defined]
+            continue
+        for child in children:
+            if isinstance(child, ast.Call):
+                yield child
+            if not isinstance(child, Function | ast.ClassDef | ast.Lambda):
+                yield from calls_behind(child, line)
 
 
 def holds(node: ast.stmt | ast.expr, line: int) -> bool:

@@ -2,7 +2,8 @@
 
 ## What it looks for
 An epoch where the learning rate at least doubles, or more weights become trainable, after which a score falls by more
-than 30 % within two epochs.
+than 30 % within two epochs. Before there is a history: a rate that the program's own lines set for a later `fit`, ten
+times or more that of this one and far above the usual of its optimizer.
 
 ## Why the model does not learn
 Freshly unfrozen layers meet large gradients from a head that is not done yet, at a rate meant for the head: what was
@@ -16,8 +17,11 @@ has settled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Case, Script
+from segnosis.doctor.evidence.planned_training import PlannedTraining
+from segnosis.doctor.evidence.stages_ahead import StageAhead, default_rate
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "NRM004", "warning"
@@ -27,8 +31,21 @@ _SCORES = ("foreground_iou", "foreground_dice", "iou", "io_u", "jaccard", "dice"
 
 
 def check(
-    history: Mapping[str, Sequence[float]], *, max_drop: float = 0.3, min_jump: float = 2.0, min_score: float = 0.1
+    history: Mapping[str, Sequence[float]] | None = None,
+    stages_ahead: tuple[StageAhead, ...] | None = None,
+    planned_training: PlannedTraining | None = None,
+    optimizer: Any = None,
+    *,
+    max_drop: float = 0.3,
+    min_jump: float = 2.0,
+    min_score: float = 0.1,
+    max_jump_ahead: float = 10.0,
+    max_above_usual: float = 5.0,
 ) -> Verdict:
+    if stages_ahead and planned_training is not None and planned_training.rate:
+        return _ahead(stages_ahead, type(optimizer).__name__, planned_training.rate, max_jump_ahead, max_above_usual)
+    if history is None:
+        return NotApplicable("there is no history, and no later stage whose rate the program's text tells")
     rates = next((list(history[name]) for name in ("learning_rate", "lr") if name in history), [])
     counts = list(history.get("trainable_weights", ()))
     name = _score(history)
@@ -63,6 +80,29 @@ def check(
     )
 
 
+def _ahead(
+    stages: Sequence[StageAhead], optimizer: str, rate: float, max_jump: float, max_above_usual: float
+) -> Verdict:
+    """The highest rate of a later stage, in units of what its optimizer usually has."""
+
+    def usual(kind: str) -> float:
+        return default_rate(kind or optimizer) or rate
+
+    highest = max(stages, key=lambda stage: stage.rate / usual(stage.optimizer))
+    name, above = highest.optimizer or optimizer, highest.rate / usual(highest.optimizer)
+    jump = above / (rate / usual(optimizer))
+    measured = {"rate": rate, "rate_ahead": highest.rate, "line_ahead": highest.line, "times_usual": above}
+    if jump < max_jump or above < max_above_usual:
+        return Healthy(measured)
+    return Finding(
+        says=f"Line {highest.line} goes on with {name} at {highest.rate:g}, after {optimizer} at {rate:g}: {jump:.3g} "
+        "times as fast over what will have been learned by then.",
+        measured=measured,
+        fix=f"Line {highest.line}: `optimizer=keras.optimizers.{name}({usual(highest.optimizer) / 10:.0e})`.",
+        level="suspected",
+    )
+
+
 def _score(history: Mapping[str, Sequence[float]]) -> str | None:
     return next((name for part in _SCORES for name in sorted(history, reverse=True) if part in name), None)
 
@@ -76,8 +116,30 @@ def _case(after: float) -> Case:
     )
 
 
+def _staged(rate: float) -> Case:
+    import keras
+
+    script = Script("train.py", 1, source=f"m.fit(x)\nm.compile(keras.optimizers.Adam({rate}))\nm.fit(x)\n")
+    return Case(script=script, optimizer=keras.optimizers.Adam(1e-3), fit_arguments={"epochs": 4})
+
+
 def sick() -> Case:
     return _case(0.2)
+
+
+def sick_ahead() -> Case:
+    return _staged(0.1)
+
+
+def healthy_ahead() -> Case:
+    return _staged(1e-4)
+
+
+def healthy_above_a_warm_up() -> Case:
+    """From a small rate to the usual one: a warm-up by hand."""
+    case = _staged(1e-3)
+    case.optimizer.learning_rate = 1e-5
+    return case
 
 
 def healthy() -> Case:

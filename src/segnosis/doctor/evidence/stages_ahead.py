@@ -1,0 +1,178 @@
+"""With what a program means to train on once the `fit` that is examined is over: read in its text, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from segnosis.doctor.case import Script
+from segnosis.doctor.program_text import Function, calls_behind, holds, name_of
+
+PRICE = "static"
+
+_SCHEDULED = ("initial_learning_rate", "warmup_target")
+_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class StageAhead:
+    """One later stage.
+
+    Attributes:
+        line: Where its optimizer is compiled, or its rate is set.
+        optimizer: Class of the optimizer; empty where the one in use goes on at another rate.
+        rate: Its learning rate, the highest that its schedule says.
+    """
+
+    line: int
+    optimizer: str
+    rate: float
+
+
+def measure(script: Script, variables: Mapping[str, Any] | None = None) -> tuple[StageAhead, ...]:
+    """Every `compile`, and every rate set by hand, between this `fit` and another in the same function or module.
+
+    A rate is understood where it is a number, a variable or attribute that holds one now or is given one on the way, or
+    arithmetic of those.
+
+    Example:
+        >>> text = "model.fit(x, y)\\nmodel.compile(keras.optimizers.Adam(100 * rate), 'mse')\\nmodel.fit(x, y)"
+        >>> measure(Script("train.py", fit_line=1, source=text), {"rate": 1e-3})
+        (StageAhead(line=2, optimizer='Adam', rate=0.1),)
+    """
+    try:
+        tree = ast.parse(Path(script.fit_file).read_text("utf-8") if script.fit_file else script.source)
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return ()
+    scopes = [node for node in ast.walk(tree) if isinstance(node, Function) and holds(node, script.fit_line)]
+    scope = max(scopes, key=lambda node: node.lineno, default=tree)
+    calls = [call for call in calls_behind(scope, script.fit_line) if call.lineno > script.fit_line]
+    last_fit = max((call.lineno for call in calls if name_of(call) == "fit"), default=0)
+    given = {name: value for line, name, value in _assigned(scope) if script.fit_line < line < last_fit}
+    reader = _Reader(given, variables or {})
+    stages = [StageAhead(call.lineno, *found) for call in calls if (found := reader.stage(call)) is not None]
+    stages += [
+        StageAhead(line, "", rate)
+        for line, name, value in _assigned(scope)
+        if name in ("optimizer.learning_rate", "optimizer.lr") and (rate := reader.number(value)) is not None
+    ]
+    return tuple(sorted((s for s in stages if script.fit_line < s.line < last_fit), key=lambda stage: stage.line))
+
+
+def _assigned(scope: ast.AST) -> Iterator[tuple[int, str, ast.expr]]:
+    """Line, name and expression of each plain assignment; an attribute by its last two names."""
+    for node in ast.walk(scope):
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield node.lineno, target.id, node.value
+            elif isinstance(target, ast.Attribute):
+                owner = getattr(target.value, "attr", getattr(target.value, "id", ""))
+                yield node.lineno, f"{owner}.{target.attr}", node.value
+
+
+@dataclass(frozen=True)
+class _Reader:
+    given: Mapping[str, ast.expr]
+    variables: Mapping[str, Any]
+
+    def stage(self, call: ast.Call) -> tuple[str, float] | None:
+        """Optimizer and rate of a `compile`; the rate alone of `optimizer.learning_rate.assign(…)`."""
+        if name_of(call) == "assign" and getattr(getattr(call.func, "value", None), "attr", "") == "learning_rate":
+            rate = self.number(call.args[0]) if call.args else None
+            return ("", rate) if rate is not None else None
+        if name_of(call) != "compile":
+            return None
+        optimizer = self._follow(_argument(call, ("optimizer",)))
+        if isinstance(optimizer, ast.Constant) and isinstance(optimizer.value, str):
+            kind = next((k for k in dir(keras.optimizers) if k.lower() == optimizer.value.lower()), "")
+            rate = default_rate(kind)
+        elif isinstance(optimizer, ast.Call):
+            kind = name_of(optimizer)
+            told = _argument(optimizer, ("learning_rate",))
+            rate = default_rate(kind) if told is None else self.number(told)
+        else:
+            return None
+        return (kind, rate) if default_rate(kind) is not None and rate is not None else None
+
+    def number(self, node: ast.expr | None, depth: int = _DEPTH) -> float | None:
+        """The value of an expression, or `None`; of a schedule its highest rate. Nothing is called."""
+        node = self._follow(node)
+        if node is None or depth == 0:
+            return None
+        if isinstance(node, ast.Call) and hasattr(keras.optimizers.schedules, name_of(node)):
+            rates = [self.number(_argument(node, (word,)), depth - 1) for word in _SCHEDULED]
+            first = self.number(node.args[0], depth - 1) if node.args else None
+            return max((rate for rate in (*rates, first) if rate is not None), default=None)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            value = self.number(node.operand, depth - 1)
+            return -value if value is not None else None
+        if isinstance(node, ast.BinOp):
+            left, right = self.number(node.left, depth - 1), self.number(node.right, depth - 1)
+            return _combined(node.op, left, right) if left is not None and right is not None else None
+        held = self._held(node)
+        return float(held) if isinstance(held, int | float) and not isinstance(held, bool) else None
+
+    def _follow(self, node: ast.expr | None) -> ast.expr | None:
+        """The expression that a name is given on the way."""
+        for _ in range(_DEPTH):
+            if not (isinstance(node, ast.Name) and node.id in self.given):
+                break
+            node = self.given[node.id]
+        return node
+
+    def _held(self, node: ast.expr) -> Any:
+        """A constant, or what a variable, its attribute or its entry holds; properties are not run."""
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self.variables.get(node.id)
+        if isinstance(node, ast.Attribute):
+            if isinstance(node.value, ast.Name) and node.value.id == "self":
+                return self.variables.get(f"self.{node.attr}")
+            return inspect.getattr_static(self._held(node.value), node.attr, None)
+        if isinstance(node, ast.Subscript):
+            owner = self._held(node.value)
+            return owner.get(self._held(node.slice)) if isinstance(owner, dict) else None
+        return None
+
+
+def _argument(call: ast.Call, names: tuple[str, ...]) -> ast.expr | None:
+    """The argument of one of these names; without one the first, for the name that Keras puts first."""
+    named = next((keyword.value for keyword in call.keywords if keyword.arg in names), None)
+    is_first = names[0] in ("optimizer", "learning_rate")
+    return named if named is not None or not (is_first and call.args) else call.args[0]
+
+
+def _combined(op: ast.operator, left: float, right: float) -> float | None:
+    if isinstance(op, ast.Mult):
+        return left * right
+    if isinstance(op, ast.Div):
+        return left / right if right else None
+    if isinstance(op, ast.Add):
+        return left + right
+    if isinstance(op, ast.Sub):
+        return left - right
+    is_small = isinstance(op, ast.Pow) and abs(right) < 64 and 0 < left < 1e6
+    return left**right if is_small else None
+
+
+def default_rate(optimizer: str) -> float | None:
+    """The learning rate that a Keras optimizer has unless told; `None` for what is none of Keras' own.
+
+    Example:
+        >>> default_rate("Adam"), default_rate("SGD"), default_rate("Mine")
+        (0.001, 0.01, None)
+    """
+    kind = getattr(keras.optimizers, optimizer, None)
+    if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
+        return None
+    rate = inspect.signature(kind).parameters.get("learning_rate")
+    return float(rate.default) if rate is not None and isinstance(rate.default, float) else None
