@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -31,6 +31,9 @@ class Look:
         fuzz: Pixels of in-between values near outlines; 0 unless they are of many different values.
         smooth: Ids of two regions at least two apart, the lower first → steps that pass through an id in between.
         direct: The same of those that do not.
+        lines: (lower, between, upper) id → places where the one between is a line of one or two pixels from one to the
+            other.
+        contacts: (lower, upper) id → places where pixels of the two touch.
     """
 
     layout: Layout
@@ -41,6 +44,8 @@ class Look:
     fuzz: int = 0
     smooth: Counter[tuple[int, int]] = field(default_factory=Counter)
     direct: Counter[tuple[int, int]] = field(default_factory=Counter)
+    lines: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    contacts: Counter[tuple[int, ...]] = field(default_factory=Counter)
 
 
 def look(mask: np.ndarray) -> Look:
@@ -67,10 +72,10 @@ def look(mask: np.ndarray) -> Look:
     fuzz = 0
     if len(counts) >= _FUZZ_VALUES + 2:
         fuzz = _fuzz(work, is_solid, counts, solid)
-    smooth, direct = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
-    if len(counts) >= 3 and not fuzz and not fractional:
-        smooth, direct = _steps(work.astype(np.int32), is_solid)
-    return Look(layout, counts, solid, fractional, nonfinite, fuzz, smooth, direct)
+    if len(counts) < 3 or fuzz or fractional:
+        return Look(layout, counts, solid, fractional, nonfinite, fuzz)
+    steps, drawn = _steps(work.astype(np.int32), is_solid), _lines(work.astype(np.int32))
+    return Look(layout, counts, solid, fractional, nonfinite, fuzz, *steps, *drawn)
 
 
 def as_plane(mask: np.ndarray) -> tuple[np.ndarray, Layout]:
@@ -141,6 +146,25 @@ def _steps(plane: np.ndarray, is_solid: np.ndarray) -> tuple[Counter[tuple[int, 
     return smooth, direct
 
 
-def _tally(pairs: np.ndarray) -> Counter[tuple[int, int]]:
-    different, counts = np.unique(pairs, axis=0, return_counts=True)
-    return Counter({(int(low), int(high)): int(n) for (low, high), n in zip(different, counts, strict=True)})
+def _lines(plane: np.ndarray) -> tuple[Counter[tuple[int, ...]], Counter[tuple[int, ...]]]:
+    """(lines, contacts), along rows and columns."""
+    lines, contacts = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
+    for values in (plane, plane.T):
+        ends = np.sort(np.stack([values[:, :-1], values[:, 1:]], -1), -1)
+        contacts += _tally(ends[ends[..., 0] != ends[..., 1]])
+        for width in (1, 2):
+            left, right, inside, last = (
+                values[:, : -width - 1],
+                values[:, width + 1 :],
+                values[:, 1:-width],
+                values[:, width:-1],
+            )
+            low, high = np.minimum(left, right), np.maximum(left, right)
+            between = (inside == last) & (low < inside) & (inside < high)
+            lines += _tally(np.stack([low, inside, high], -1)[between])
+    return lines, contacts
+
+
+def _tally(rows: np.ndarray) -> Counter[Any]:
+    different, counts = np.unique(rows, axis=0, return_counts=True)
+    return Counter({tuple(map(int, row)): int(n) for row, n in zip(different, counts, strict=True)})

@@ -5,7 +5,8 @@ Fractions where class ids are expected. Masks with eight or more different in-be
 JPEG, anti-aliasing or resizing of a black-and-white mask. Steps between two regions, ids two or more apart, that
 pass through the ids in between: a resized mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's
 other masks have too, as nested organs do, are told from those. Where a quarter of such steps or more do, of every pair
-of ids, that is suspected.
+of ids, that is suspected. So is an id that fills areas and yet borders on another mostly as a line of one or two
+pixels in front of a third, on either side of it in number.
 
 ## Why the model does not learn
 Every border carries a rim of pixels of a class that is not there. The network learns phantom classes around its
@@ -45,12 +46,15 @@ def check(
     few_masks: float = 0.5,
     fewest_steps_of_pair: int = 30,
     min_smooth_everywhere: float = 0.25,
+    min_line: float = 0.5,
+    max_share_of_lines: float = 0.1,
 ) -> Verdict:
     after = target_census is not None
     census = target_census.census if target_census is not None else label_census
     if census is None:
         return NotApplicable("neither masks nor batches were given")
     steps = census.smooth + census.direct
+    lined = _lined(census, fewest_steps, max_share_of_lines)
     shares = {
         pair: census.smooth_steps.get(pair, 0) / total
         for pair in {*census.smooth_steps, *census.direct_steps}
@@ -67,9 +71,10 @@ def check(
         "steps": steps,
         "pairs_of_ids": len(shares),
         "least_share_of_a_pair": round(least, 4),
+        "border_that_is_a_line": round(lined[0], 4),
     }
     if target_census is not None:
-        if target_census.form != "ids":
+        if target_census.form not in ("ids", "one-hot"):
             return NotApplicable("the targets are no class ids")
         if label_space.channels == 1 or ((label_space.num_classes or 2) <= 2 and _in_unit_range(target_census)):
             return Healthy({**measured, "soft_labels": census.fractional.count})
@@ -94,12 +99,22 @@ def check(
             "`mask = levels[np.abs(mask[..., None] - levels).argmin(-1)]`",
             where=tuple(census.fuzzy.where),
         )
+    if lined[0] >= min_line:
+        lower, between, upper = lined[1]
+        return Finding(
+            says=f"{lined[0]:.0%} of the border of {between} with {upper if lined[2] else lower} is a line of one or "
+            f"two pixels between {lower} and {upper}, though {between} fills areas elsewhere: averages of {lower} and "
+            f"{upper} look like that.",
+            measured=measured,
+            fix='Resize masks with nearest interpolation: `cv2.INTER_NEAREST`, `order=0`, `method="nearest"`',
+            level="suspected",
+        )
     if steps >= fewest_steps:
         reference = label_census if after else None
         direct_as_stored = (
             reference is not None and reference.direct >= fewest_steps and reference.direct > 4 * reference.smooth
         )
-        if census.smooth > max_smooth * steps:
+        if census.smooth > max_smooth * steps and (direct_as_stored or not _has_bodies(census, max_share_of_lines)):
             return Finding(
                 says=f"{census.smooth} of {steps} steps between regions of ids two or more apart pass through an id "
                 f"in between"
@@ -130,6 +145,30 @@ def check(
     return Healthy(measured)
 
 
+def _lined(census: LabelCensus, fewest: int, max_share: float) -> tuple[float, tuple[int, ...], bool]:
+    """The largest share of a border between two ids that is a line of one of them, that id's ids, and which border."""
+    found: list[tuple[float, tuple[int, ...], bool]] = [(0.0, (), False)]
+    for ids, places in census.lines.items():
+        lower, between, upper = ids
+        if places < fewest or _line_share(census, between) > max_share:
+            continue
+        for ends, is_upper in (((lower, between), False), ((between, upper), True)):
+            found.append((min(1.0, places / max(1, census.contacts.get(ends, 0))), ids, is_upper))
+    return max(found)
+
+
+def _line_share(census: LabelCensus, value: int) -> float:
+    """Share of an id's pixels that are lines between two others; a line of one or two pixels is met twice."""
+    places = sum(number for (_, between, _), number in census.lines.items() if between == value)
+    return 0.75 * places / max(1, census.values[float(value)].pixels)
+
+
+def _has_bodies(census: LabelCensus, max_share: float) -> bool:
+    """Whether every id that lies between two others fills areas too: a nested region, not a rim of one that is not."""
+    between = {ids[1] for ids in census.lines}
+    return bool(between) and all(_line_share(census, value) <= max_share for value in between)
+
+
 def _in_unit_range(target: TargetCensus) -> bool:
     return target.minimum >= 0 and target.maximum <= 1
 
@@ -149,6 +188,37 @@ def _case(interpolation: int) -> Case:
 
 def sick() -> Case:
     return _case(cv2.INTER_LINEAR)
+
+
+def _trimaps(interpolation: int) -> Case:
+    """Ground (1) around an object (0) whose outline (2) is marked."""
+    images, masks = pair_patients.scenes(8)
+    big = [cv2.resize(mask, (256, 256), interpolation=cv2.INTER_NEAREST) for mask in masks]
+    outlines = [cv2.dilate(mask, np.ones((17, 17), np.uint8)) - mask for mask in big]
+    marked = [
+        np.where(line, 2, np.where(mask, 0, 1)).astype(np.float32) for mask, line in zip(big, outlines, strict=True)
+    ]
+    small = [np.round(cv2.resize(mask, (60, 60), interpolation=interpolation)) for mask in marked]
+    images = np.stack([cv2.resize(image, (60, 60)) for image in images])
+    return Case(batches=pair_patients.batches(images, np.stack(small)), num_classes=3)
+
+
+def sick_trimaps() -> Case:
+    return _trimaps(cv2.INTER_LINEAR)
+
+
+def healthy_trimaps() -> Case:
+    return _trimaps(cv2.INTER_NEAREST)
+
+
+def healthy_nested() -> Case:
+    """A cup (2) near the rim of its disc (1): in between there is a line in one place, and an area elsewhere."""
+    images = np.full((24, 64, 64), 0.2, np.float32)
+    masks = np.zeros((24, 64, 64), np.uint8)
+    for number, mask in enumerate(masks):
+        cv2.circle(mask, (32, 32), 24, 1, -1)
+        cv2.circle(mask, (32 + 11, 32 - 4 + number % 8), 11, 2, -1)
+    return Case(batches=pair_patients.batches(images, masks), num_classes=3)
 
 
 def healthy() -> Case:
