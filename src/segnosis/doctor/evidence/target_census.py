@@ -34,6 +34,7 @@ class TargetCensus:
         minimum, maximum: Over all planes as they are.
         distinct: Distinct values over all planes, counted up to 64.
         empty_planes: Planes of independent ones that are 0 in every sample.
+        unscaled_planes: Planes of independent ones that hold 0 and one value above 1.
         masked: Pixels with sample weight 0, left out of `census`, unless that would leave one value in every mask:
             then it is the weights that are wrong, not the masks.
     """
@@ -49,6 +50,7 @@ class TargetCensus:
     distinct: int
     masked: int
     empty_planes: tuple[int, ...] = ()
+    unscaled_planes: tuple[int, ...] = ()
 
 
 def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[Any] | None = None) -> TargetCensus:
@@ -83,7 +85,16 @@ def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[A
         empty_planes=()
         if form != "planes"
         else tuple(plane for plane in range(planes) if not any(target[..., plane].any() for target in found)),
+        unscaled_planes=()
+        if form != "planes"
+        else tuple(plane for plane in range(planes) if _is_unscaled([target[..., plane] for target in found])),
     )
+
+
+def _is_unscaled(plane: Sequence[np.ndarray]) -> bool:
+    """Two values, 0 and more than 1: void would lie beside ones."""
+    values = {float(value) for part in plane for value in np.unique(part)[:3]}
+    return len(values) == 2 and min(values) == 0.0 and max(values) > 1.0
 
 
 def _counted(

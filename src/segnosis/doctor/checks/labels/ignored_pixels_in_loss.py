@@ -84,6 +84,8 @@ def check(
             continue
         if slope is not None and slope.raised and not slope.raised_by_values:
             continue
+        if slope is None and not head.family:
+            return NotApplicable(f"what {head.loss_name} makes of the value {void.value:g} takes a gradient to tell")
         proven = slope is not None
         return Finding(
             says=f"{void.share:.1%} of the mask pixels are {void.value:g}, which is no class of the "
@@ -108,9 +110,17 @@ def _void(encoding: Encoding, min_share: float, min_border: float) -> _Void | No
         return None
     if len(inside) < 2:
         return None  # {0, 255} is a binary mask that was not scaled, {−1, 1} one for a hinge loss
+    if encoding.kind == "multilabel" and not any(_beside_ones(array, value) for array in encoding.arrays):
+        return None  # the same of one plane among several
     border = float(np.mean([_border_share(_plane(array, value)) for array in encoding.arrays]))
     certain = value in _ALWAYS_VOID and {0.0, 1.0} <= inside
     return _Void(value, share, border) if border >= min_border or certain else None
+
+
+def _beside_ones(array: np.ndarray, value: float) -> bool:
+    """Whether a plane that holds the value holds 1 as well."""
+    planes = array.reshape(-1, array.shape[-1])
+    return bool(((planes == value).any(axis=0) & (planes == 1).any(axis=0)).any())
 
 
 def _plane(array: np.ndarray, value: float) -> np.ndarray:

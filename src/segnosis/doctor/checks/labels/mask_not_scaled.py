@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from segnosis.doctor import pair_patients
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.label_census import LabelCensus, void_alone
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.numbered_objects import NumberedObjects
@@ -83,6 +83,8 @@ def check(
 def _is_void(target: TargetCensus, value: float) -> bool:
     """255 or −1 beside 0 and 1 marks pixels that are no class: LAB002 speaks of those."""
     values = set(target.census.values)
+    if target.unscaled_planes:
+        return False
     if target.form == "ids" and void_alone(target.census):  # nothing but background beside it: DAT003 speaks of that
         return True
     three = values == {0.0, 1.0, value} if target.form == "ids" else target.distinct == 3
@@ -109,6 +111,13 @@ def _as_stored(census: LabelCensus | None) -> Verdict:
 def _case(scale: float) -> Case:
     images, masks = pair_patients.scenes(8)
     return Case(batches=pair_patients.batches(images, (masks * scale).astype("float32")[..., None]), num_classes=1)
+
+
+def sick_one_plane() -> Case:
+    """Of two planes that may overlap, one is left at 0 and 255."""
+    images, masks = pair_patients.scenes(8)
+    planes = np.stack([masks, 255 * np.roll(masks, 9, axis=1)], -1).astype("float32")
+    return Case(batches=[Batch(images, planes)], num_classes=2)
 
 
 def sick() -> Case:
