@@ -81,7 +81,7 @@ def ending(tensor: Any) -> Ending:
 
 
 def beginning(model: Any) -> list[Any]:
-    """Layers from the input on, until one that has trainable weights or several followers, that one included last.
+    """Layers from the input on, until one that has kernels or several followers, that one included last.
 
     Nested models are entered. Empty without a graph or with several inputs.
     """
@@ -105,9 +105,15 @@ def beginning(model: Any) -> list[Any]:
             nested = beginning(operation)
             return [*layers, *nested]
         layers.append(operation)
-        if getattr(operation, "trainable_weights", None) or len(node.output_tensors) != 1:
+        if has_kernels(operation) or len(node.output_tensors) != 1:
             return layers
         tensor = node.output_tensors[0]
+
+
+def has_kernels(layer: Any) -> bool:
+    """Whether a layer has learned or is to learn, frozen or not; statistics of a normalization alone do not count."""
+    matrices = any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ()))
+    return matrices or bool(getattr(layer, "trainable_weights", None))
 
 
 def all_layers(model: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import images_of
-from segnosis.doctor.graph import all_layers, beginning
+from segnosis.doctor.graph import all_layers, beginning, has_kernels
 from segnosis.doctor.listening import listening
 from segnosis.doctor.snapshot import untouched
 
@@ -66,7 +66,7 @@ class InputStatistics:
     Attributes:
         train: As the training pipeline gives them.
         validation: As the validation pipeline does, or `None`.
-        arriving: The training images at the first layer with trainable weights; `None` when the graph is unknown.
+        arriving: The training images at the first layer with kernels; `None` when the graph is unknown.
         scalers: Names of the layers before it that rescale or normalize, in order.
         rescaling: Product of the factors of the `Rescaling` layers before it.
         normalized: Whether a normalization layer stands before the first non-linear activation.
@@ -91,11 +91,11 @@ def measure(
         raise Unavailable("no input of the model is a batch of images")
     held_out = _some(validation_batches) if validation_batches else None
     first = beginning(model) if model is not None else []
-    before = [layer for layer in first if not getattr(layer, "trainable_weights", None)]
+    before = [layer for layer in first if not has_kernels(layer)]
     arriving = _through(before, images, model) if first else None
     if model is not None and not first:
         first, arriving = _heard(model, images)
-        before = [layer for layer in first if not layer.trainable_weights]
+        before = [layer for layer in first if not has_kernels(layer)]
     return InputStatistics(
         train=_range(images),
         validation=None if held_out is None else _range(held_out),
@@ -152,14 +152,14 @@ def _through(layers: Sequence[Any], images: np.ndarray, model: keras.Model | Non
 
 
 def _heard(model: keras.Model, images: np.ndarray) -> tuple[list[Any], np.ndarray | None]:
-    """Layers without layers inside up to the first that has weights to train, and what that one gets."""
+    """Layers without layers inside up to the first that has kernels, and what that one gets."""
     met: list[Any] = []
     arriving: list[Any] = []
 
     def note(layer: Any, args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
         if not arriving and not list(layer._flatten_layers(include_self=False)):
             met.append(layer)
-            if layer.trainable_weights and args and len(args[0].shape) == 4:
+            if has_kernels(layer) and args and len(args[0].shape) == 4:
                 arriving.append(args[0])
         return call()
 

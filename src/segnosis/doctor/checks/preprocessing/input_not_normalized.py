@@ -1,10 +1,10 @@
 """The images reach the first convolution on a scale it was not initialized for.
 
 ## What it looks for
-Values beyond ±20 at the first layer with weights, and no normalization before the first activation. Rescaling inside
-the model, a Normalization or BatchNormalization layer, and backbones that scale their input themselves are seen in the
-graph. The same batch is then given as it comes and standardized: only when the first is much worse is it called a
-cause.
+Values beyond ±20 at the first layer with weights. Rescaling inside the model, a Normalization or BatchNormalization
+layer, and backbones that scale their input themselves are seen in the graph. The same batch is then given as it comes
+and standardized, in training mode: only when the first is much worse is it called a cause, also where a normalization
+stands behind the first layer and a shortcut leads around it.
 
 ## Why the model does not learn
 Weights are initialized for inputs of deviation 1. With 0 to 255 every layer passes on a hundred times too much: the
@@ -50,9 +50,9 @@ def check(
         "saturated_standardized": scale.extreme_standardized if scale else None,
     }
     measured = {key: None if value in (float("inf"),) or value != value else value for key, value in measured.items()}
-    if largest <= max_value or input_statistics.normalized:
-        return Healthy(measured)
     unjudged = scale is not None and None in (scale.loss, scale.loss_standardized)  # the loss raises on this batch
+    if largest <= max_value or (input_statistics.normalized and (scale is None or unjudged)):
+        return Healthy(measured)
     fresh = trainable_map is not None and all(part.is_drawn is not False for part in trainable_map.parts)
     if scale is None or not (
         _spreads(scale, min_saturated) and fresh if unjudged else _worse(scale, min_ratio, min_saturated)
