@@ -88,3 +88,22 @@ def test_the_end_is_found_through_nested_models() -> None:
     assert [step.does for step in head.steps] == ["linear", "softmax", "passes"]
     assert head.layer == "top"
     assert head.shape == (None, 16, 16, 3)
+
+
+def test_images_that_are_no_numbers_hide_no_double_softmax() -> None:
+    class Hidden(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = segmenter(3, "softmax")
+
+        def call(self, x: Any) -> Any:
+            return keras.ops.softmax(self.inner(x))
+
+    model, batches = Hidden(), squares("ids")
+    model(batches[0].x)
+    batches[0].x[0, :4] = np.nan
+    found = examine(
+        Case(model=model, loss=keras.losses.SparseCategoricalCrossentropy(), batches=batches), checks=CHECKS
+    )
+    assert found.cause is not None
+    assert found.cause.code == "HED001"

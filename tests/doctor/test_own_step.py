@@ -100,6 +100,20 @@ def test_what_a_step_adds_for_its_kernels_is_no_part_of_its_data_term(penalty: f
     assert float(loss.whole(batch.y[:2], y_pred)) == pytest.approx(2 / 3 + loss.penalty, rel=1e-4)
 
 
+def test_a_loss_that_lays_kernels_aside_can_be_traced() -> None:
+    model, batch = Stepping(penalty=0.01), squares("ids")[0]
+    model(batch.x)
+    model.compile(keras.optimizers.Adam(1e-3))
+    loss = own_loss(model, batch)
+    assert loss is not None
+    assert loss.penalty > 0
+    kernels = [variable.numpy() for variable in model.trainable_variables]
+    y_pred = 20 * keras.ops.one_hot(batch.y[:2].astype("int32"), 3)
+    traced = tf.function(lambda: loss(batch.y[:2], y_pred))
+    assert float(traced()) == pytest.approx(float(loss(batch.y[:2], y_pred)), abs=1e-5)
+    assert all(np.array_equal(one, other) for one, other in zip(kernels, model.trainable_variables, strict=True))
+
+
 class Reporting(Stepping):
     """Reports the accuracy of its scores, or of what a slip makes of them."""
 

@@ -162,8 +162,8 @@ def speaker_of(step: Callable[[], Any], wanted: tuple[int | None, ...]) -> Any:
 
 @contextmanager
 def _at_zero(kernels: Sequence[Any]) -> Iterator[None]:
-    """The variables at 0, for the length of the block."""
-    kept = [to_host(variable) for variable in kernels]
+    """The variables at 0, for the length of the block; also while a step is traced, where nothing reaches the host."""
+    kept = [keras.ops.copy(variable.value) for variable in kernels]
     try:
         for variable in kernels:
             variable.assign(keras.ops.zeros_like(variable))

@@ -83,7 +83,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Keras warns of here, a check says in full
         for batch in list(batches)[:MAX_BATCHES]:
-            x = keras.tree.map_structure(keras.ops.convert_to_tensor, few(batch, model).x)
+            x = keras.tree.map_structure(lambda leaf: _times(leaf, 1), few(batch, model).x)
             try:
                 outputs = keras.tree.flatten(model(x, training=False))
             except Exception as error:  # anything that anyone's model can raise; fit() raises the same
@@ -102,9 +102,11 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
 
 
 def _times(leaf: Any, factor: float) -> Any:
-    """An image input exaggerated; ids and flags stay what they are."""
+    """An image input exaggerated, 0 where it is no number (DAT004 tells of those); ids and flags stay what they are."""
     array = np.asarray(leaf)
-    return keras.ops.convert_to_tensor(array * array.dtype.type(factor) if array.dtype.kind == "f" else array)
+    if array.dtype.kind == "f":
+        array = np.nan_to_num(array * array.dtype.type(factor), posinf=0, neginf=0)
+    return keras.ops.convert_to_tensor(array)
 
 
 def _described(arrays: tuple[np.ndarray, ...], stretched: tuple[np.ndarray, ...]) -> Output:

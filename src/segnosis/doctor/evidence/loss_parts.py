@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 
 from segnosis.doctor.ask import Raised, ask_loss
+from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence.encodings import Encoding
-from segnosis.doctor.evidence.forward import Output
+from segnosis.doctor.evidence.forward import Output, few
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.graph import all_layers
 from segnosis.doctor.own_loss import OwnLoss
@@ -58,12 +60,17 @@ class LossParts:
 
 
 def measure(
-    model: keras.Model, heads: Sequence[Head], encodings: Mapping[str, Encoding], forward: Mapping[str, Output]
+    model: keras.Model,
+    heads: Sequence[Head],
+    encodings: Mapping[str, Encoding],
+    forward: Mapping[str, Output],
+    batches: Sequence[Batch] | None = None,
 ) -> LossParts:
     """On the first batch, in inference mode."""
     outputs: dict[str, float | Raised] = {}
     total: float | None = None
-    with untouched(model):
+    with untouched(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Keras warns of, a check says in full
         for head in heads:
             if head.loss is None or head.name not in encodings or head.name not in forward:
                 continue
@@ -73,6 +80,8 @@ def measure(
             outputs[head.name] = value
             if not isinstance(value, Raised):
                 total = (total or 0.0) + head.loss_weight * value
+        if batches:  # what a layer adds for its inputs, it adds while it is called
+            model(keras.tree.map_structure(keras.ops.convert_to_tensor, few(batches[0], model).x), training=False)
         penalty = float(sum(float(keras.ops.convert_to_numpy(keras.ops.sum(loss))) for loss in model.losses))
         of_weights = sum(
             float(to_host(v.regularizer(v.value))) for v in model.trainable_variables if v.regularizer is not None

@@ -27,6 +27,8 @@ PRICE = "batch"
 
 _STEPS = (1.0, 2.0, 4.0, 8.0, 20.0, 40.0)
 _SURE = 0.98
+_FORMATS = {"logits": (True,), "probabilities": (False,), "sigmoid": (False,)}
+"""Format of the outputs seen → whether a metric gets logits; of any other, one answer everywhere, both are tried."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,9 @@ def measure(
                 continue
             loss = None if head.loss is None else _probe_loss(head.loss, drawn)
             ends = any(step.does in OUTPUT_LIKE for step in head.activations)
-            as_logits = not ends and (head.known or output.format == "logits")
+            formats = (False,) if ends else (True,) if head.known else _FORMATS.get(output.format, (True, False))
             own = encodings[head.name].arrays[0][: len(output.arrays[0])], output.arrays[0]
-            probed = (_probe_metric(metric, drawn, as_logits, own) for metric in head.metrics)
+            probed = (_at_best(metric, drawn, formats, own) for metric in head.metrics)
             probes[head.name] = Probe(loss, tuple(metric for metric in probed if metric is not None))
     return probes
 
@@ -297,6 +299,15 @@ def _class_weights(ask, drawn: Drawn, takes: str | None) -> tuple[float, ...]:  
         costs.append((ask(y_pred) - base) / float(np.mean(ids == class_id)))
     mean = float(np.mean(costs))
     return tuple(float(cost / mean) for cost in costs) if np.isfinite(mean) and mean > 0 else tuple(map(float, costs))
+
+
+def _at_best(
+    metric: object, drawn: Drawn, formats: Sequence[bool], own: tuple[np.ndarray, np.ndarray]
+) -> ProbedMetric | None:
+    """In the format in which a perfect prediction stands out most, where the outputs do not tell which it is."""
+    found = [_probe_metric(metric, drawn, as_logits, own) for as_logits in formats]
+    told = [probed for probed in found if probed is not None and probed.values is not None]
+    return max(told, key=lambda probed: probed.values.perfect - probed.values.shuffled, default=found[0])
 
 
 def _probe_metric(
