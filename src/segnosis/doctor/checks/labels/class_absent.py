@@ -2,8 +2,9 @@
 
 ## What it looks for
 Classes that the data set's list, the user or the head counts, and that occur in no training mask, after all of
-these were looked at. A class that validation has and training lacks is a contradiction. Where many named classes
-occur nowhere at all, the folder is an excerpt of a larger data set: that is only noted.
+these were looked at. Where only the head counts it, that is suspected: a spare channel does no harm by itself. A class
+that validation has and training lacks is a contradiction. Where many named classes occur nowhere at all, the folder is
+an excerpt of a larger data set: that is only noted.
 
 ## Why the model does not learn
 What was never shown cannot be learned: the IoU of that class is 0 or not defined, and the mean over classes with
@@ -58,7 +59,7 @@ def check(
         return NotApplicable(f"{samples} samples are too few to call a class absent; it takes all, or {enough}")
     if form == "planes":
         planes = target_census.planes
-        return _told(list(target_census.empty_planes), [], planes, samples, label_space, excerpt=planes)
+        return _told(list(target_census.empty_planes), [], planes, samples, label_space, max(excerpt, planes // 3))
     present = {int(value) for value in target_census.census.without(label_space.ignore) if 0 <= value < count}
     absent = [class_id for class_id in range(count) if class_id not in present and class_id not in label_space.ignore]
     return _told(absent, [], count, samples, label_space, excerpt)
@@ -109,6 +110,7 @@ def _told(absent: list[int], elsewhere: list[int], count: int, masks: int, space
             measured=measured,
             fix=f"Set `num_classes={count - len(absent)}` and number the classes anew, or add masks that show them",
             where=tuple(space.name(class_id) for class_id in absent),
+            level="suspected" if space.said_by == "head" else "proven",
             severity="note" if len(absent) >= excerpt else "error",
         )
     return Healthy(measured)

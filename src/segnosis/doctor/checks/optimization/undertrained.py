@@ -2,7 +2,7 @@
 
 ## What it looks for
 A history whose loss still falls at the end: over its last quarter by more than 1 % of itself an epoch, and in most of
-those epochs; validation, where there is one, not worse for three epochs. A plan of fewer than 12 steps in all, as
+those epochs; validation, where there is one, not worse for three epochs. A plan of fewer than 30 steps in all, as
 the user said it, for a model that was not trained before. And a callback that ends the training, or keeps an epoch, by
 a mode that takes worse for better.
 
@@ -33,7 +33,7 @@ def check(
     *,
     min_epochs: int = 4,
     min_fall: float = 0.01,
-    min_steps: int = 12,
+    min_steps: int = 30,
     monitors: tuple[Monitor, ...] | None = None,
 ) -> Verdict:
     reversed_ = first_reversed(monitors, "EarlyStopping", "ModelCheckpoint")
@@ -47,7 +47,7 @@ def check(
         )
     planned = planned_training
     steps = planned.total if planned is not None and planned.is_said else None
-    if planned is not None and steps is not None and steps < min_steps and not planned.done:
+    if planned is not None and steps is not None and steps < min_steps and (history or not planned.done):
         return Finding(
             says=f"{steps} steps are planned in all ({planned.epochs} epochs of "
             f"{planned.steps_per_epoch}): no network that starts anew learns masks in so few.",
