@@ -69,6 +69,14 @@ def test_every_option_is_explained(name: str) -> None:
         ("plan", "{empty}"),
         ("check", "{missing}"),
         ("check", "{empty}"),
+        ("check", ""),
+        ("check", "{file}"),
+        ("plan", ""),
+        ("plan", "{empty}", "--minutes", "1", "--epochs", "3"),
+        ("plan", "{empty}", "--minutes", "inf"),
+        ("demo", "--out", "{file}"),
+        ("demo", "--out", "{out}", "--epochs", "0"),
+        ("evaluate", "{empty}", "--json", "{out}.txt"),
         ("evaluate", "{empty}", "{empty}"),
         ("predict", "{empty}", "{empty}", "-o", "{out}"),
         ("export", "{missing}"),
@@ -89,14 +97,15 @@ def test_bad_input_is_one_clear_error(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {name: str(tmp_path / name) for name in ("missing", "empty", "out")}
+    (tmp_path / "file").touch()
+    places = {name: str(tmp_path / name) for name in ("missing", "empty", "out", "file")}
     code, _, err = _run(capsys, *(word.format(**places) for word in words))
     assert code == 2
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, err
     assert "Traceback" not in err
     assert errors[0].endswith((".", "`", "?")), "an error ends with its cure"
-    assert not (tmp_path / "out").exists(), "nothing is half-written"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"], "nothing is half-written"
 
 
 @pytest.mark.parametrize(

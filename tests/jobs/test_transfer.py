@@ -69,6 +69,7 @@ def test_weights_without_a_backbone_fill_the_whole_model() -> None:
 
 
 def test_a_backbone_that_does_not_exist_is_told() -> None:
-    plan = planner.changed(Plan(data="x"), backbone="resnet19", weights="w")
     with pytest.raises(ArgumentError, match="Did you mean `resnet1"):
-        build.model(plan, channels=3, num_classes=2)
+        planner.changed(Plan(data="x"), backbone="resnet19", weights="w")
+    with pytest.raises(ArgumentError, match="Did you mean `resnet1"):
+        build.model(Plan(data="x", model_arguments={"backbone": "resnet19"}), channels=3, num_classes=2)

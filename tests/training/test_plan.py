@@ -30,6 +30,15 @@ def test_reasons_stand_above_their_line() -> None:
         ("schedule: cosin", "schedule='cosin'."),
         ("learning_rate: -1", "learning_rate=-1."),
         ("size: [1, 2, 3]", "`size`"),
+        ("size: [0, 64]", "size.0=0."),
+        ("window: [64, 0]", "window.1=0."),
+        ("losses: {}", "losses={}."),
+        ("losses: {Dice: -1}", "losses.Dice=-1."),
+        ("losses: {Dice: .nan}", "losses.Dice=nan."),
+        ("class_weights: [1, -2]", "class_weights.1=-2."),
+        ("learning_rate: .inf", "learning_rate=inf."),
+        ("minutes: .inf", "minutes=inf."),
+        ("epochs: 99999999999", "epochs=99999999999."),
     ],
 )
 def test_a_wrong_line_names_file_value_and_cure(tmp_path: Path, line: str, says: str) -> None:

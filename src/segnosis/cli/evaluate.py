@@ -30,7 +30,7 @@ def command(
     update: bool = typer.Option(False, "--update", help="Put the scores into RUN and its report; without DATA."),
 ) -> None:
     """Score RUN on samples with masks. Whole images, per class, with 95 % intervals; classes are matched by name."""
-    from segnosis.cli.screen import Screen, load_keras
+    from segnosis.cli.screen import Screen, ends_in, load_keras
     from segnosis.core.errors import ArgumentError
     from segnosis.core.run_folder import write_json
     from segnosis.jobs import evaluate
@@ -51,6 +51,7 @@ def command(
             cure="Leave DATA out, or write its scores elsewhere with `--json FILE`.",
         )
     classes = {theirs.strip(): ours.strip() for ours, _, theirs in (pair.rpartition("=") for pair in map_)}
+    ends_in(json, "--json", ".json")
     opened(run)
     load_keras()
     screen = Screen()

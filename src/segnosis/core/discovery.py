@@ -87,6 +87,13 @@ def member(package: str, name: str) -> Any:
     raise AttributeError(f"module {package!r} has no attribute {name!r}. {did_you_mean(name, known)}", name=name)
 
 
+def check_member(package: str, name: str, *, what: str = "") -> None:
+    """`check` for the classes of `package`: raise `ArgumentError` with a suggestion where none is called `name`."""
+    if name not in (known := members(package)):
+        what = what or package.rsplit(".", 1)[-1].removesuffix("es")
+        raise ArgumentError(f"There is no {what} of this name.", received={what: name}, cure=did_you_mean(name, known))
+
+
 def members(package: str) -> list[str]:
     """Names of the classes that `member` finds, sorted; imports every unit of `package`."""
     return sorted(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -81,14 +82,32 @@ class RunFolder:
         with self.history.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    yield json.loads(line)
+                    told, problem = json.loads(line), "no object"
                 except json.JSONDecodeError as error:
+                    told, problem = None, error.msg
+                if not isinstance(told, dict):
                     raise DataError(
                         "Every line of a run's history is one JSON object.",
                         file=self.history,
-                        received={"line": number, "problem": error.msg},
+                        received={"line": number, "problem": problem},
                         cure="Remove that line, or train again with `--resume`.",
-                    ) from error
+                    )
+                yield told
+
+    def withdraw(self, there: Collection[Path] | None) -> None:
+        """Remove what a run wrote that failed before its first epoch was over.
+
+        Args:
+            there: What lay in the folder before, and stays; `None` where there was no folder.
+        """
+        if not self.root.is_dir():
+            return
+        for file in {self.plan, self.fingerprint, self.environment}.difference(there or ()):
+            file.unlink(missing_ok=True)
+        for folder in {self.pictures, self.checkpoint}.difference(there or ()):
+            shutil.rmtree(folder, ignore_errors=True)
+        if there is None and not any(self.root.iterdir()):
+            self.root.rmdir()
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> Path:
@@ -119,7 +138,7 @@ def write_with(path: Path, write: Callable[[Path], object]) -> Path:
         raise RunError(
             "The output folder must be writable and have room.",
             received={"path": str(path), "problem": error.strerror or str(error)},
-            cure="Free some space, or choose another folder with `--out`.",
+            cure="Free some space, or write it somewhere else.",
         ) from error
     return path
 

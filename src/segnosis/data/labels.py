@@ -135,6 +135,12 @@ def _names(
     number = 2 if merged else len(levels)
     if told:
         names = tuple(told)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ArgumentError(
+                "Every class has a name of its own: scores are told by it.",
+                received={"class_names": names, "named twice": ", ".join(twice)},
+                cure="Give each another name.",
+            )
         if len(names) == number:
             return names
         raise ArgumentError(

@@ -50,7 +50,7 @@ def open(
         ...     len(data), data[0].image.shape, data.spec.class_names
         (6, (24, 32, 3), ('background', 'foreground'))
     """
-    folder = Folder.look(Path(path).expanduser())
+    folder = Folder.look(_place(path))
     module = _load(reader) if reader else _recognise(folder)
     if module.recognise(folder) is None:
         raise _unknown(folder, [module])
@@ -79,7 +79,7 @@ def open_images(
     Raises:
         DataError: Nothing is there, or nothing that could be predicted.
     """
-    where, nan = Path(path).expanduser(), _number(nan)
+    where, nan = _place(path), _number(nan)
     if not where.exists():
         raise DataError(
             "Images to predict are a folder or a file.",
@@ -114,6 +114,12 @@ def open_images(
         received={"files": folder.count()},
         cure="Name a folder that holds some, or one such file.",
     )
+
+
+def _place(path: str | Path) -> Path:
+    if path == "":
+        raise ArgumentError("Data has a path.", received={"path": path}, cure="Name a folder: `.` is this one.")
+    return Path(path).expanduser()
 
 
 def _all_images(folder: Folder, module: Reader, channels: int | None, nan: float | None) -> Dataset:
@@ -169,8 +175,9 @@ def _unknown(folder: Folder, readers: Sequence[Reader]) -> DataError:
         cure = str(folder.memo["hint"])
     if folder.links_out:
         cure += f" {len(folder.links_out)} links lead out of the folder and are not followed."
+    known = "that a reader knows (`segnosis list readers`)" if len(readers) > 1 else f"of: {readers[0].LOOKS_FOR}"
     return DataError(
-        "A data set is one of: " + "; ".join(module.LOOKS_FOR for module in readers) + ".",
+        f"The files of a data set have a layout {known}.",
         file=folder.root,
         received={"files": found, "folders": places},
         cure=cure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,20 @@ def examined(
         )
     listener.say(parts.note)
     return found, checked, parts
+
+
+def only_one_limit(minutes: float | None, epochs: int | None) -> None:
+    """Minutes or epochs or neither, and no nonsense."""
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise ArgumentError("`minutes` is a positive number.", received={"minutes": minutes}, cure="Pass minutes=5.")
+    if epochs is not None and epochs < 1:
+        raise ArgumentError("`epochs` is at least 1.", received={"epochs": epochs}, cure="Pass epochs=50.")
+    if minutes is not None and epochs is not None:
+        raise ArgumentError(
+            "Training is limited by time or by epochs, not by both.",
+            received={"minutes": minutes, "epochs": epochs},
+            cure="Leave one of them out.",
+        )
 
 
 def _stop(wrong: Sequence[Finding]) -> NoReturn:

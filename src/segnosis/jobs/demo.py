@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segnosis.core.errors import RunError
 from segnosis.data import phantom
+from segnosis.jobs.decide import only_one_limit
 from segnosis.jobs.run import Run
 from segnosis.jobs.train import train
 from segnosis.training.listener import Listener
@@ -22,8 +23,9 @@ def demo(out: str | Path, *, epochs: int = 15, listener: Listener | None = None)
         epochs: Epochs of 20 steps; a fixed number, so that everyone gets the same score.
         listener: Who is told of the progress.
     """
+    only_one_limit(None, epochs)
     out, listener = Path(out), listener or Listener()
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         if not (out / _MARK).exists():
             raise RunError(
                 "The demo replaces an older demo only.",

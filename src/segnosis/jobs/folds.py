@@ -13,8 +13,9 @@ from typing import Any
 
 from segnosis.core.errors import ArgumentError, RunError, StoppedError
 from segnosis.core.run_folder import RunFolder, read_json, write_json
+from segnosis.jobs.decide import only_one_limit
 from segnosis.jobs.run import FOLDS, Run, fold_folders
-from segnosis.jobs.train import fresh, only_one_limit, train
+from segnosis.jobs.train import fresh, train
 from segnosis.training import processes
 from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
@@ -138,7 +139,9 @@ def cross_validate(
 def _begun(source: str | Path | Plan, out: str | Path | None, job: dict[str, Any]) -> Path:
     """The new folder, with what was asked for in it."""
     if job["folds"] < 2:
-        raise ArgumentError("Cross-validation has at least two folds.", received=job, cure="Pass `--folds 5`.")
+        raise ArgumentError(
+            "Cross-validation has at least two folds.", received={"folds": job["folds"]}, cure="Pass `--folds 5`."
+        )
     name = Path(job["data"]).resolve().name
     root = Path(out) if out else Path("runs") / f"{name}-folds-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     fresh(root)

@@ -88,10 +88,9 @@ def _begin(out: Path, begun: dict[str, str]) -> list[dict[str, Any]]:
     """The whole shards of a pack of the same data set that was stopped; none in a new folder."""
     mark = out / UNFINISHED
     if not mark.exists():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise RunError("A pack is written into a new folder.", received={"out": str(out)},
                            cure="Name a folder that does not exist, or an empty one.")  # fmt: skip
-        out.mkdir(parents=True, exist_ok=True)
         write_json(mark, begun)
         return []
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segnosis import data
-from segnosis.jobs.decide import examined
+from segnosis.jobs.decide import examined, only_one_limit
 from segnosis.training import planner
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
@@ -32,6 +32,7 @@ def plan(
             on every data set so far.
         model, backbone, weights, minutes, epochs, seed, nan, listener: As `segnosis.train` takes them.
     """
+    only_one_limit(minutes, epochs)
     listener = listener or Listener()
     fingerprint, _, parts = examined(data.open(source, nan=nan), seed=seed, listener=listener)
     made = planner.plan(

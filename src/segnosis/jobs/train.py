@@ -10,14 +10,12 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import numpy as np
-
 from segnosis import data
 from segnosis.core.discovery import imported
-from segnosis.core.errors import ArgumentError, DataError, RunError, StoppedError
+from segnosis.core.errors import ArgumentError, RunError, SegnosisError, StoppedError
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_with
 from segnosis.data.labels import IGNORE
-from segnosis.jobs.decide import Decided, same_samples, samples, split
+from segnosis.jobs.decide import Decided, only_one_limit, same_samples, samples, split
 from segnosis.jobs.decide import decide as first_look
 from segnosis.jobs.run import Run, data_of
 from segnosis.training import processes
@@ -89,12 +87,14 @@ def train(
         if resume:
             folder, plan = _unfinished(out)
             return {"root": str(folder.root), "plan": plan.model_dump(mode="json")}
-        name = Path(given.data if given else str(source)).resolve().name
-        folder = fresh(Path(out) if out else Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        files = Path(given.data if given else str(source)).expanduser().resolve()
+        folder = fresh(Path(out) if out else Path("runs") / f"{files.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        _apart(folder, files)
         return {"root": str(folder.root), "plan": None}
 
     placed = processes.from_first(place)
     folder = RunFolder(Path(placed["root"]))
+    there = set(folder.root.iterdir()) if folder.root.is_dir() else None
     if resume:
         given = Plan.load(folder.plan) if processes.first() else Plan(**placed["plan"])
     asked = {
@@ -111,9 +111,11 @@ def train(
         try:
             with processes.losses_told():
                 return _train(source, given, folder, asked, resume, anyway, seed, heard, started, interruption)
-        except (DataError, RunError):
+        except SegnosisError:
             if done := sum(1 for _ in folder.epochs()):
                 heard.say(f"{done} finished epochs are kept; when that is mended, go on with {folder.resume}.")
+            elif not resume and processes.first():
+                folder.withdraw(there)
             raise
         except KeyboardInterrupt as error:
             done = sum(1 for _ in folder.epochs())
@@ -219,30 +221,26 @@ def _train(
     return Run(folder.root)
 
 
-def only_one_limit(minutes: float | None, epochs: int | None) -> None:
-    """Minutes or epochs or neither, and no nonsense."""
-    if minutes is not None and not (np.isfinite(minutes) and minutes > 0):
-        raise ArgumentError("`minutes` is a positive number.", received={"minutes": minutes}, cure="Pass minutes=5.")
-    if epochs is not None and epochs < 1:
-        raise ArgumentError("`epochs` is at least 1.", received={"epochs": epochs}, cure="Pass epochs=50.")
-    if minutes is not None and epochs is not None:
-        raise ArgumentError(
-            "Training is limited by time or by epochs, not by both.",
-            received={"minutes": minutes, "epochs": epochs},
-            cure="Leave one of them out.",
-        )
-
-
 def fresh(root: Path) -> RunFolder:
     """An output folder that is writable and holds no run."""
     folder = RunFolder(root)
     if folder.plan.exists() or folder.scores.exists():
+        further = "" if folder.scores.exists() else f", or go on with it: {folder.resume}"
         raise RunError(
-            "A run is never overwritten.",
-            received={"out": str(root)},
-            cure=f"Choose another folder, or go on with it: {folder.resume}.",
+            "A run is never overwritten.", received={"out": str(root)}, cure=f"Choose another folder{further}."
         )
     return folder
+
+
+def _apart(folder: RunFolder, files: Path) -> None:
+    """A run writes pictures and masks: among the files of the data they would be read as data the next time."""
+    out = folder.root.resolve()
+    if out == files or (files in out.parents and out.is_dir() and any(out.iterdir())):
+        raise RunError(
+            "A run has a folder of its own, apart from the data.",
+            received={"out": str(folder.root), "data": str(files)},
+            cure="Choose another folder with `--out`.",
+        )
 
 
 def _unfinished(out: str | Path | None) -> tuple[RunFolder, Plan]:

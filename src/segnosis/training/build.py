@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     import keras
 
 
+def check_names(plan: Plan) -> None:
+    """Raise `ArgumentError` with a suggestion where the plan names a model, backbone or loss that there is not."""
+    discovery.check("segnosis.models", plan.model)
+    for name in plan.losses:
+        discovery.check_member("segnosis.losses", name)
+    if (chosen := backbone(plan)) is not None:
+        from segnosis.models import backbones
+
+        backbones.check(chosen)
+
+
 def model(plan: Plan, *, channels: int, num_classes: int) -> keras.Model:
     """The plan's model, from raw pixel values to float32 logits, any image size its depth allows.
 

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from segnosis.core.errors import ArgumentError, DataError, did_you_mean
 from segnosis.core.run_folder import write_text
+
+_MOST = 10_000_000
+"""Epochs, and steps an epoch, that nobody means to exceed."""
+_Side = Annotated[int, Field(ge=1)]
+_Weight = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Plan(BaseModel):
@@ -36,7 +41,7 @@ class Plan(BaseModel):
     nan: float | None = Field(None, description="number that NaN and infinite pixels are read as; an error if null")
     seed: int = Field(0, ge=0)
     fold: tuple[int, int] | None = Field(None, description="number and count, as 2 of 5: that fold is held out")
-    size: tuple[int, int] = Field((256, 256), description="height and width of a training image, pixels")
+    size: tuple[_Side, _Side] = Field((256, 256), description="height and width of a training image, pixels")
     fit_to_size: Literal["crop", "resize"] = "crop"
     augment: Literal["none", "light", "default", "strong"] = "default"
     batch_size: int = Field(8, ge=1)
@@ -49,7 +54,9 @@ class Plan(BaseModel):
     preprocessing: Literal["scale", "standardize", "backbone", "none"] = Field(
         "scale", description="first layer; `backbone`: what the backbone's published weights expect"
     )
-    intensity: tuple[float, float] = Field((0.0, 255.0), description="pixel values mapped to the ends of the range")
+    intensity: tuple[FiniteFloat, FiniteFloat] = Field(
+        (0.0, 255.0), description="pixel values mapped to the ends of the range"
+    )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     normalization_momentum: float = Field(
@@ -64,11 +71,15 @@ class Plan(BaseModel):
     thawed_rate: float = Field(0.1, gt=0.0, le=1.0, description="factor on the learning rate once frozen layers learn")
 
     # Training
-    losses: dict[str, float] = Field(default_factory=lambda: {"CrossEntropy": 1.0, "Dice": 1.0})
-    class_weights: tuple[float, ...] | None = None
+    losses: dict[str, _Weight] = Field(
+        default_factory=lambda: {"CrossEntropy": 1.0, "Dice": 1.0},
+        min_length=1,
+        description="losses by name, each with its weight",
+    )
+    class_weights: tuple[_Weight, ...] | None = None
     optimizer: Literal["adamw", "adam", "sgd", "adadelta"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    learning_rate: FiniteFloat = Field(1e-3, gt=0)
+    weight_decay: FiniteFloat = Field(1e-4, ge=0)
     schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
     warmup_share: float = Field(0.05, ge=0.0, lt=1.0, description="share of all steps with a rising rate")
     clip_norm: float | None = Field(None, gt=0)
@@ -80,13 +91,13 @@ class Plan(BaseModel):
         True, description="BatchNormalization: means over many batches for the final weights, where they score no worse"
     )
     statistics_batches: int = Field(24, ge=1, description="batches for those means")
-    epochs: int = Field(50, ge=1)
-    steps_per_epoch: int | None = Field(None, ge=1)
-    minutes: float | None = Field(None, gt=0, description="wall-clock budget of the whole command")
+    epochs: int = Field(50, ge=1, le=_MOST)
+    steps_per_epoch: int | None = Field(None, ge=1, le=_MOST)
+    minutes: FiniteFloat | None = Field(None, gt=0, description="wall-clock budget of the whole command")
     patience: int | None = Field(None, ge=1, description="epochs without a better validation score before stopping")
 
     # Evaluation
-    window: tuple[int, int] | None = Field(
+    window: tuple[_Side, _Side] | None = Field(
         None, description="tile of whole-image prediction; the training size if null"
     )
     overlap: float = Field(0.25, ge=0.0, lt=1.0)

@@ -98,8 +98,9 @@ def plan(
     chosen["augment"], reasons["augment"] = _augment(fingerprint, training_samples, minutes)
 
     quick = minutes is not None and minutes <= _QUICK_MINUTES
-    chosen["model"] = model or "unet"
-    reasons["model"] = "you asked for it" if model else "the strongest simple default for any number of classes"
+    chosen["model"], reasons["model"] = model, "you asked for it"
+    if model is None:
+        chosen["model"], reasons["model"] = "unet", "the strongest simple default for any number of classes"
     if chosen["model"] in ("unet", "unet_plus_plus"):
         width = 16 if quick or machine.on_cpu() else 32
         chosen["model_arguments"] = {"width": width, "depth": _DEPTH}
@@ -134,13 +135,17 @@ def changed(plan: Plan, *, backbone: str | None = None, weights: str | None = No
         backbone: Backbone to encode with.
         weights: File of pretrained weights to start from.
         changes: Fields of the plan.
+
+    Raises:
+        ArgumentError: There is no model, backbone or loss of the name that the plan gives.
     """
     plan = plan.with_(**changes)
-    if backbone:
+    if backbone is not None:
         # A backbone has five levels, and the decoder as many.
         kept = {name: value for name, value in plan.model_arguments.items() if name != "depth"}
         arguments = {**kept, "backbone": backbone}
         plan = plan.with_({"model_arguments": f"{backbone}: you asked for it"}, model_arguments=arguments)
+    build.check_names(plan)
     if not weights:
         return plan
     plan = plan.with_({"weights": "you asked for it"}, weights=weights)

@@ -132,7 +132,7 @@ class Folder:
                 "A data set is a folder of images and masks.",
                 file=root,
                 received={"problem": "this is a file"},
-                cure=f"Name the folder it lies in: {root.parent}.",
+                cure=f"Name the folder it lies in: `{root.absolute().parent}`.",
             )
         root = root.resolve()
         files: dict[str, list[str]] = {}

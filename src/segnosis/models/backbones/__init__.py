@@ -28,6 +28,16 @@ def names() -> list[str]:
     return sorted(_families())
 
 
+def check(backbone: str) -> None:
+    """Raise `ArgumentError` with a suggestion where there is no backbone of this name."""
+    if backbone not in (known := names()):
+        raise ArgumentError(
+            "`backbone` names a backbone that Segnosis builds.",
+            received={"backbone": backbone},
+            cure=did_you_mean(str(backbone), known),
+        )
+
+
 def pyramid(
     backbone: str | keras.Model,
     inputs: KerasTensor,
@@ -108,13 +118,8 @@ def _families() -> dict[str, ModuleType]:
 
 
 def _family(backbone: str, output_stride: int) -> ModuleType:
+    check(backbone)
     families = _families()
-    if backbone not in families:
-        raise ArgumentError(
-            "`backbone` names a backbone that Segnosis builds.",
-            received={"backbone": backbone},
-            cure=did_you_mean(str(backbone), families),
-        )
     possible = families[backbone].OUTPUT_STRIDES
     if output_stride not in possible:
         raise ArgumentError(
