@@ -18,6 +18,33 @@ READ = {
 }
 
 
+ODD = {
+    "fingerprint.json": ("predict", b'{"spec": {}}'),
+    "folds.json": ("predict", b"{}"),
+    "history.jsonl": ("diagnose", b"[1]"),
+    "postprocessing.json": ("predict", b'{"": {"heart": "x"}}'),
+}
+
+
+@pytest.mark.parametrize("file", ODD)
+def test_a_file_of_another_shape_is_one_clear_error(
+    file: str, untrained: Any, small_hearts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(untrained.out, tmp_path / "run"))
+    command, content = ODD[file]
+    (run / file).write_bytes(content)
+    words = [command, str(run)]
+    if command == "predict":
+        words += [str(small_hearts), "-o", str(tmp_path / "out"), "--postprocess"]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    err = capsys.readouterr().err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert left.value.code == 2 and len(errors) == 1 and "Traceback" not in err, err
+    assert str(run / file) in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[1", b"[]"], ids=str)
 @pytest.mark.parametrize(("command", "file"), [(command, file) for command, files in READ.items() for file in files])
 def test_a_damaged_run_is_one_clear_error(

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from segnosis.cli.main import main
+from segnosis.core.errors import DataError
 from segnosis.jobs.evaluate import evaluate
+from segnosis.training.listener import Listener
 
 pytestmark = pytest.mark.one_backend
 
@@ -65,6 +67,22 @@ def test_what_cannot_be_meant_is_one_clear_error(
     assert code == 2
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert any(word in error for word in says.split("|")), error
+
+
+def test_data_of_which_nothing_can_be_scored_is_an_error(untrained: Any, tmp_path: Path) -> None:
+    drawn = np.repeat(np.arange(4, dtype=np.uint8), 10)[None].repeat(40, axis=0)
+    for kind, size in (("images", (40, 40)), ("masks", (30, 40))):
+        (tmp_path / kind).mkdir()
+        for name in ("a", "b"):
+            Image.fromarray(drawn[: size[0]]).save(tmp_path / kind / f"{name}.png")
+    with pytest.raises(DataError, match=r"size of its image.*a\.png"):
+        evaluate(untrained, tmp_path)
+    Image.fromarray(drawn).save(tmp_path / "masks" / "b.png")
+    said: list[str] = []
+    hearing = Listener()
+    hearing.say = said.append  # type: ignore[method-assign]
+    assert evaluate(untrained, tmp_path, listener=hearing)["images"] == 1
+    assert any("1 of 2 samples cannot be read and do not count: a" in line for line in said), said
 
 
 def test_images_of_other_channels_are_read_as_predict_reads_them(

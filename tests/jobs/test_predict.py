@@ -320,6 +320,25 @@ def test_what_cannot_work_is_told_before_anything_is_written(untrained: Any, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_no_image_takes_the_place_of_what_is_written_for_another(untrained: Any, tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "in", 1)
+    (images / "picture0.overlay.png").write_bytes((images / "picture0.png").read_bytes())
+    with pytest.raises(RunError, match=r"picture0\.overlay\.png.*picture0, picture0\.overlay"):
+        sg.predict(untrained, images, tmp_path / "out", overlay=True)
+    assert not (tmp_path / "out").exists()
+    assert len(sg.predict(untrained, images, tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])], ids=str)
+def test_voxels_that_are_no_real_numbers_are_told(dtype: Any, untrained: Any, tmp_path: Path) -> None:
+    import nibabel as nib
+
+    nib.save(nib.Nifti1Image(np.zeros((8, 9, 2), dtype), np.eye(4)), tmp_path / "odd.nii.gz")
+    with pytest.raises(DataError, match=r"one real number.*odd\.nii\.gz"):
+        sg.predict(untrained, tmp_path / "odd.nii.gz", tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
 def test_postprocessing_is_chosen_once_and_kept_in_the_run(untrained: Any, small_hearts: Path, tmp_path: Path) -> None:
     (first,) = sg.predict(untrained, small_hearts / "subject-002.nii.gz", tmp_path / "a", postprocess=True)
     file = untrained.out / "postprocessing.json"

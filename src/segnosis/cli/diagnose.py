@@ -51,6 +51,12 @@ def command(
             received={"run": str(target), "budget": budget, "continue": continue_},
             cure="Leave `--budget`, `--prove` and `--continue` to scripts.",
         )
+    if target.is_dir() and words[1:]:
+        raise ArgumentError(
+            "A run takes no arguments.",
+            received={"run": str(target), "arguments": " ".join(words[1:])},
+            cure="Leave them out; a script's come behind its name.",
+        )
     if not target.is_dir() and (backend := chosen_backend(target)) is not None:
         os.environ["KERAS_BACKEND"] = backend
     load_keras()

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from segnosis import data
-from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import DataError, RunError
-from segnosis.core.run_folder import read_json, write_json
+from segnosis.core.run_folder import write_json
 from segnosis.data.dataset import Dataset
 from segnosis.jobs.run import Run, data_of, opened
 from segnosis.training.listener import Listener
@@ -36,6 +35,9 @@ def evaluate(
         What `scores.json` holds: means, `per_class`, `intervals`, `confusion`, `samples`, each measure of
         `segnosis.training.measures`, and `depths` after deep supervision: of each depth `parameters`, `milliseconds` a
         tile, and scores.
+
+    Raises:
+        DataError: No sample can be read.
     """
     from segnosis.training import depths
     from segnosis.training.evaluate import evaluate as score
@@ -46,7 +48,7 @@ def evaluate(
     listener = listener or Listener()
     dataset = data.open(source, nan=run.plan.nan) if source else own_samples(run, "test")
     relabel = Relabel.by_name(tuple(run.scores["per_class"]), dataset.spec, classes) if source else None
-    like = DatasetSpec.from_json(read_json(run.folder.fingerprint, holds="spec")["spec"]) if source else None
+    like = run.spec if source else None
     if relabel is not None and relabel.says:
         listener.say(relabel.says)
     networks = run.depths() or [run.model()]
@@ -57,6 +59,11 @@ def evaluate(
         like=like,
         progress=lambda done, total: listener.step("scoring whole images", done, total),
     )
+    if left_out := scores["unreadable"]:
+        if not scores["images"]:
+            dataset[dataset.ids.index(left_out[0])]  # raises what is wrong with it
+        names = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
+        listener.say(f"{len(left_out)} of {len(dataset)} samples cannot be read and do not count: {names}")
     if len(networks) > 1:
         scores["depths"] = depths.table(
             networks,

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from segnosis import data
 from segnosis.core.errors import ArgumentError, DataError, RunError, SegnosisError
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_text
 from segnosis.data.dataset import Dataset
 from segnosis.data.source import Source
-from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, predict_one, spec_of, target_of
+from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, files_of, predict_one, spec_of, target_of
 from segnosis.jobs.run import Run, data_of, members
 from segnosis.jobs.spread import spread
 from segnosis.training.listener import Listener
@@ -99,7 +100,7 @@ def predict(
     found = data.open_images(images, without=output, channels=spec_of(str(runs[0].out)).channels, nan=nan)
     tasks = [Task(part, output, settings) for part in _files(found)]
     targets = [target_of(task) for task in tasks]
-    _distinct(targets)
+    _distinct(tasks)
     _ours(output, targets)
     todo = [task for task, target in zip(tasks, targets, strict=True) if overwrite or not target.exists()]
     kept = len(tasks) - len(todo)
@@ -153,10 +154,10 @@ def _postprocessing(runs: Sequence[Run], settings: Settings, listener: Listener)
     first = runs[0]
     file = first.out / "postprocessing.json"
     key = ", ".join(str(Path(run.out).resolve()) for run in runs[1:])
-    stored = read_json(file) if file.exists() else {}
-    if key not in stored:
-        from segnosis.training import postprocess
+    from segnosis.training import postprocess
 
+    stored = _chosen_before(file)
+    if key not in stored:
         together = ensemble(settings)
         # What one fold holds out the others have trained on: each fold judges by its own images and its own model.
         folds = all(run.plan.fold for run in runs)
@@ -169,6 +170,24 @@ def _postprocessing(runs: Sequence[Run], settings: Settings, listener: Listener)
         write_json(file, stored)
     listener.say(f"post-processing: {stored[key] or 'none helps'}")
     return json.dumps(stored[key])
+
+
+def _chosen_before(file: Path) -> dict[str, Any]:
+    """What `postprocessing.json` says, of the run alone and of each of its ensembles."""
+    from segnosis.training.postprocess import Postprocessing
+
+    stored = read_json(file) if file.exists() else {}
+    try:
+        for told in stored.values():
+            Postprocessing.from_json(told)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            "The post-processing of a run is what `segnosis predict --postprocess` chose.",
+            file=file,
+            received={"content": stored},
+            cure="Remove the file, and it is chosen anew.",
+        ) from error
+    return stored
 
 
 def _validation(run: Run) -> Dataset:
@@ -187,16 +206,17 @@ def _files(dataset: Dataset) -> Iterable[Dataset]:
         yield Dataset(Source(source.root, source.reader, index, source.class_names, source.ignore_class, source.nan))
 
 
-def _distinct(targets: Sequence[Path]) -> None:
-    seen: set[Path] = set()
-    for target in targets:
-        if target in seen:
-            raise RunError(
-                "Every image has a mask of its own name.",
-                received={"file": str(target)},
-                cure="Predict the folders that hold images of one name one after the other, each into its own folder.",
-            )
-        seen.add(target)
+def _distinct(tasks: Sequence[Task]) -> None:
+    seen: dict[Path, str] = {}
+    for task in tasks:
+        for file in files_of(task):
+            if file in seen:
+                raise RunError(
+                    "Every image has files of its own name.",
+                    received={"file": str(file), "images": f"{seen[file]}, {task.id}"},
+                    cure="Predict such images one after the other, each into its own folder.",
+                )
+            seen[file] = task.id
 
 
 def _ours(output: Path, targets: Sequence[Path]) -> None:

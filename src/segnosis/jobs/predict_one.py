@@ -17,7 +17,6 @@ from PIL import Image
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.discovery import imported
 from segnosis.core.errors import DataError, RunError
-from segnosis.core.run_folder import read_json
 from segnosis.data.dataset import Dataset, harmonise
 from segnosis.data.windows import TiffWindows, write_tiff
 
@@ -92,6 +91,17 @@ def target_of(task: Task) -> Path:
     if entry.slices and hasattr(source.reader, "write_mask"):
         return task.output / (entry.id + (".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix))
     return task.output / (entry.id + (".tif" if entry.slices or name.endswith(_TIFF) else ".png"))
+
+
+def files_of(task: Task) -> list[Path]:
+    """Every file that a task writes, the mask first."""
+    target, settings = target_of(task), task.settings
+    files = [target]
+    if settings.probabilities:
+        files.append(_probabilities_of(task.images.source.reader, target))
+    if settings.overlay:
+        files.append(_beside(target, ".overlay.png"))
+    return files
 
 
 def predict_one(task: Task) -> Done | DataError:
@@ -210,7 +220,7 @@ def spec_of(run: str) -> DatasetSpec:
     """What the data set was that a run was trained on."""
     from segnosis.jobs.run import opened
 
-    return DatasetSpec.from_json(read_json(opened(run).folder.fingerprint, holds="spec")["spec"])
+    return opened(run).spec
 
 
 def _large(file: Path, settings: Settings) -> TiffWindows | None:
@@ -245,12 +255,17 @@ def _rows(task: Task, counts: np.ndarray) -> list[Told]:
 
 def _write_probabilities(reader: Any, found: np.ndarray, target: Path, like: Path) -> None:
     """`(planes, height, width, num_classes)`, in the volume's own format or as a TIFF with a page a class."""
+    file = _probabilities_of(reader, target)
     if hasattr(reader, "write_probabilities"):
-        suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
-        _put(_beside(target, f".probabilities{suffix}"), lambda path: reader.write_probabilities(path, found, like))
+        _put(file, lambda path: reader.write_probabilities(path, found, like))
         return
     pages = np.moveaxis(found, -1, 1)
-    _put(_beside(target, ".probabilities.tif"), lambda path: _tiff(path, pages[0] if len(pages) == 1 else pages))
+    _put(file, lambda path: _tiff(path, pages[0] if len(pages) == 1 else pages))
+
+
+def _probabilities_of(reader: Any, target: Path) -> Path:
+    suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
+    return _beside(target, f".probabilities{suffix if hasattr(reader, 'write_probabilities') else '.tif'}")
 
 
 def _beside(target: Path, ending: str) -> Path:

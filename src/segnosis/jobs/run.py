@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segnosis import data
+from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import DataError, RunError
 from segnosis.core.run_folder import RunFolder, read_json
 from segnosis.data.dataset import Dataset
@@ -42,6 +43,20 @@ class Run:
     def plan(self) -> Plan:
         """The plan as it was followed."""
         return Plan.load(self.folder.plan)
+
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """What the data set was that it was trained on."""
+        told = read_json(self.folder.fingerprint, holds="spec")["spec"]
+        try:
+            return DatasetSpec.from_json(told)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                "The fingerprint of a run says what its data set was.",
+                file=self.folder.fingerprint,
+                received={"spec": told},
+                cure="Copy the run folder again from where it was trained, or train again.",
+            ) from error
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -97,7 +112,8 @@ def fold_folders(out: str | Path) -> list[Path]:
         []
     """
     job = Path(out) / FOLDS
-    return [Path(out) / f"fold-{number + 1}" for number in range(read_json(job)["folds"])] if job.exists() else []
+    count = read_json(job, holds="folds")["folds"] if job.exists() else 0
+    return [Path(out) / f"fold-{number + 1}" for number in range(count)]
 
 
 def members(out: str | Path) -> list[Run]:

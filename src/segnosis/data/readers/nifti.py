@@ -297,6 +297,13 @@ def _header(path: Path) -> Any:
             received={"shape": shape},
             cure="Save it as (x, y, slices) or (x, y, slices, frames).",
         )
+    if (kind := image.get_data_dtype()).kind not in "biuf":
+        raise DataError(
+            "A voxel of a NIfTI volume is one real number.",
+            file=path,
+            received={"data type": " ".join(kind.names) if kind.names else kind.name},
+            cure="Save colours as a fourth axis of channels, and complex values as their magnitude.",
+        )
     return image
 
 
