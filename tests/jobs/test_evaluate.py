@@ -48,7 +48,7 @@ def test_exchanged_and_ignored_classes_are_counted_as_told(
     scores = json.loads(file.read_text(encoding="utf-8"))
     truth = [sum(row) for row in own["confusion"]]
     assert [sum(row) for row in scores["confusion"]] == [truth[0], truth[3], 0, truth[1]]
-    assert "12 held-out images" in out and "objects of" in out and "calibration error" in out
+    assert out.startswith("12 images") and "objects of" in out and "calibration error" in out
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,18 @@ def test_what_cannot_be_meant_is_one_clear_error(
     assert code == 2
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert any(word in error for word in says.split("|")), error
+
+
+def test_samples_that_were_trained_on_are_told(
+    untrained: Any, small_hearts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = _evaluate(capsys, str(untrained.out), str(small_hearts))
+    held_out = len(untrained.scores["split"]["test"])
+    assert code == 0 and f"{12 - held_out} of these 12 samples chose the weights" in err
+    assert out.startswith("12 images, whole")
+    code, out, err = _evaluate(capsys, str(untrained.out))
+    assert code == 0 and "flatter" not in err
+    assert out.startswith(f"{held_out} held-out images, whole")
 
 
 def test_data_of_which_nothing_can_be_scored_is_an_error(untrained: Any, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ import pytest
 import segnosis as sg
 from segnosis.core.errors import ArgumentError, DataError, MissingPackageError, RunError
 from segnosis.jobs import export as job
+from segnosis.training import build
 from segnosis.training.export import format_named, onnx
+from segnosis.training.plan import Plan
 
 pytestmark = pytest.mark.one_backend
 EXAMPLE = Path(__file__).parents[2] / "docs" / "predict-and-export.md"
@@ -120,14 +122,28 @@ def test_what_cannot_be_asked_for_is_told(run: Any, tmp_path: Path, monkeypatch:
         sg.export(run)
 
 
-def test_the_example_in_the_documents_needs_no_keras(written: job.Export, untrained: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_the_example_in_the_documents_needs_no_keras(
+    mode: str, written: job.Export, untrained: Any, tmp_path: Path
+) -> None:
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 255, (45, 60), dtype=np.uint8)
     (tmp_path / "path/to").mkdir(parents=True)
-    Image.fromarray(pixels).save(tmp_path / "path/to/image.png")
     (tmp_path / "runs/first").mkdir(parents=True)
-    shutil.copy(written.path, tmp_path / "runs/first/model.onnx")
+    model, file = untrained.model(), tmp_path / "runs/first/model.onnx"
+    if mode == "L":
+        shutil.copy(written.path, file)
+        shown = pixels[..., None]
+    else:
+        model = build.model(Plan(data="", model_arguments={"width": 2, "depth": 2}), channels=3, num_classes=3)
+        onnx.write(model, file, {"window": "[32, 32]", "fit": "crop", "class_names": '["a", "b", "c"]'})
+        shown = np.stack([pixels, 255 - pixels, pixels // 2], axis=-1)
+    picture = Image.fromarray(shown.squeeze()).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(7)
+    shown = np.asarray(picture.convert("RGB")) if mode == "P" else shown
+    picture.save(tmp_path / "path/to/image.png")
     text = EXAMPLE.read_text(encoding="utf-8")
     (program,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in block]
     assert len(program.splitlines()) <= 20
@@ -135,5 +151,5 @@ def test_the_example_in_the_documents_needs_no_keras(written: job.Export, untrai
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env={**os.environ})
     with Image.open(tmp_path / "mask.png") as mask:
         found = np.asarray(mask)
-    expected = untrained.model().predict_on_batch(pixels[None, ..., None].astype(np.float32))[0].argmax(-1)
+    expected = model.predict_on_batch(shown[None].astype(np.float32))[0].argmax(-1)
     assert np.mean(found == expected) > 0.999

@@ -57,3 +57,5 @@ def test_a_run_trains_and_is_scored_on_them(holes: Path, tmp_path: Path) -> None
     assert all(np.isfinite(line["loss"]) for line in run.folder.epochs())
     (mask,) = sg.predict(run, holes / "subject-001.nii.gz", tmp_path / "masks")
     assert nib.load(mask).shape == nib.load(holes / "subject-001.nii.gz").shape
+    pytest.importorskip("onnxruntime")
+    assert sg.export(run).compared.agrees

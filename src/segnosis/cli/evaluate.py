@@ -62,7 +62,7 @@ def command(
     screen.close()
     if json is not None:
         write_json(json, scores)
-    print(table(scores))
+    print(table(scores, of="images" if data else "held-out images"))
     print(details(scores))
     if "depths" in scores:
         print(depth_table(scores["depths"]))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from segnosis.core.errors import DataError
+from segnosis.core.run_folder import read_json
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,24 @@ class DatasetSpec:
         fields["class_names"] = tuple(fields["class_names"])  # type: ignore[arg-type]
         fields["values"] = {int(k): int(v) for k, v in dict(fields.get("values", {})).items()}  # type: ignore[call-overload]
         return cls(**fields)  # type: ignore[arg-type]
+
+    @classmethod
+    def stored(cls, fingerprint: Path) -> DatasetSpec:
+        """What the data set was that a run was trained on.
+
+        Args:
+            fingerprint: `fingerprint.json` of the run.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
+        told = read_json(fingerprint, holds="spec")["spec"]
+        try:
+            return cls.from_json(told)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                "The fingerprint of a run says what its data set was.",
+                file=fingerprint,
+                received={"spec": told},
+                cure="Copy the run folder again from where it was trained, or train again.",
+            ) from error

@@ -51,6 +51,11 @@ def evaluate(
     like = run.spec if source else None
     if relabel is not None and relabel.says:
         listener.say(relabel.says)
+    if source and (seen := _learnt(run, dataset)):
+        listener.say(
+            f"{seen} of these {len(dataset)} samples chose the weights of this run, so the scores flatter; without "
+            "DATA its held-out samples count"
+        )
     networks = run.depths() or [run.model()]
     scores = score(
         Predictor.planned(run.plan, networks[-1]),
@@ -98,6 +103,15 @@ def update(run: str | Path | Run, *, listener: Listener | None = None) -> dict[s
     write_json(run.folder.scores, scores)
     run_report.write(run.folder)
     return scores
+
+
+def _learnt(run: Run, dataset: Dataset) -> int:
+    """How many samples the run was trained on, or chose its best epoch by, where they are of its own data."""
+    if dataset.root != Path(run.plan.data).expanduser().resolve():
+        return 0
+    split = run.scores.get("split") or {}
+    chosen = {name for part in ("train", "validation") for name in split.get(part, ())}
+    return len(chosen.difference(split.get("test", ())).intersection(dataset.ids))
 
 
 def own_samples(run: Run, part: str) -> Dataset:

@@ -134,7 +134,9 @@ def _split(run: Run, source: str | Path | None) -> tuple[Dataset, Dataset]:
     )
     if not source.exists():
         raise missing
-    dataset = data_sets.open(source, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class)
+    dataset = data_sets.open(
+        source, reader=plan.reader, class_names=plan.class_names, ignore_class=plan.ignore_class, nan=plan.nan
+    )
     places = {name: place for place, name in enumerate(dataset.ids)}
     split = run.scores["split"]
     parts = []

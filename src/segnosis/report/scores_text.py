@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def table(scores: Mapping[str, Any]) -> str:
+def table(scores: Mapping[str, Any], *, of: str = "held-out images") -> str:
     """Per class and mean IoU and Dice, with their intervals where there are such.
+
+    Args:
+        scores: What `scores.json` holds.
+        of: What was scored.
 
     Example:
         >>> print(table({"images": 2, "mean_iou": 0.8, "mean_dice": 0.9, "foreground_iou": 0.7,
@@ -20,11 +24,11 @@ def table(scores: Mapping[str, Any]) -> str:
     sure = scores.get("intervals")
     width = max(26, *(len(name) + 2 for name in scores["per_class"]))
     gap = 16 if sure else 0
-    head = f"{str(scores['images']) + ' held-out images, whole':<{width}}"
+    head = f"{scores['images']} {of}, whole".ljust(width)
     rows = [f"{head}{'IoU':>7}{'':{gap}} {'Dice':>7}{'':{gap}} {'pixels':>11}"]
     for name, entry in scores["per_class"].items():
-        of = sure["per_class"][name] if sure else {}
-        cells = [_number(entry[score]) + _limits(of.get(score), gap) for score in ("iou", "dice")]
+        limits = sure["per_class"][name] if sure else {}
+        cells = [_number(entry[score]) + _limits(limits.get(score), gap) for score in ("iou", "dice")]
         rows.append(f"{name:<{width}}{cells[0]} {cells[1]} {entry['pixels']:>11}")
     for label, kind in (("mean of the foreground", "foreground"), ("mean of all classes", "mean")):
         cells = [
