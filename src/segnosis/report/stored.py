@@ -8,12 +8,15 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import DataError
 from segnosis.core.run_folder import RunFolder, read_json
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.report import page
 from segnosis.training.pictures import palette
 from segnosis.training.plan import Plan
+
+_IN_A_LINE = frozenset({"epoch", "best", "regularization", "dice", "iou", "seconds", "data_seconds"})
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,26 @@ class StoredRun:
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """A line an epoch."""
-        return list(self.folder.epochs())
+        lines = list(self.folder.epochs())
+        for number, line in enumerate(lines, start=1):
+            if missing := sorted(_IN_A_LINE - line.keys()):
+                raise DataError(
+                    "Every line of a run's history tells all of an epoch.",
+                    file=self.folder.history,
+                    received={"line": number, "missing": ", ".join(missing)},
+                    cure="Copy the run folder again from where it was trained, or train again.",
+                )
+        return lines
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions and machine."""
-        return read_json(self.folder.environment)
+        return read_json(self.folder.environment, holds="python")
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Name per class id."""
-        return tuple(self.fingerprint["spec"]["class_names"])
+        return DatasetSpec.stored(self.folder.fingerprint).class_names
 
     @cached_property
     def colours(self) -> dict[str, str]:

@@ -84,7 +84,8 @@ def sheet(folder: RunFolder, dataset: Dataset) -> list[dict[str, str]]:
         painted = cv2.resize(painted, size, interpolation=cv2.INTER_NEAREST)
         both = np.where(painted.any(axis=-1, keepdims=True), image * 0.5 + painted * 0.5, image).astype(np.uint8)
         file = folder.pictures / f"sample-{len(rows) + 1}.png"
-        write_bytes(file, pictures.png(np.concatenate([image, both], axis=0)))
+        line = np.full((2, size[0], 3), 255, np.uint8)
+        write_bytes(file, pictures.png(np.concatenate([image, line, both], axis=0)))
         rows.append({"id": sample.id, "file": file.name})
     return rows
 
