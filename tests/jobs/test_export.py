@@ -108,6 +108,14 @@ def test_a_file_that_says_something_else_is_removed(run: Any, monkeypatch: pytes
     assert sorted(file.name for file in run.out.iterdir()) == before
 
 
+def test_a_folder_that_no_export_wrote_is_left_alone(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="older export only"):
+        sg.export(run, "saved_model", out=tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
 def test_what_cannot_be_asked_for_is_told(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArgumentError, match="Did you mean `onnx`"):
         sg.export(run, "onxx")

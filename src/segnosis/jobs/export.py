@@ -85,6 +85,12 @@ def export(
     if target.suffix != form.SUFFIX or (target.exists() and target.is_dir() != (not form.SUFFIX)):
         what = f"a file named `….{form.SUFFIX[1:]}`" if form.SUFFIX else "a new folder without a suffix"
         raise ArgumentError(f"The format {to} is {what}.", received={"out": str(target)}, cure="Correct `--out`.")
+    if target.is_dir() and any(target.iterdir()) and not (target / "saved_model.pb").exists():
+        raise RunError(
+            "An export replaces an older export only.",
+            received={"out": str(target), "files that no export wrote": sum(1 for _ in target.iterdir())},
+            cure="Name a new folder with `--out`.",
+        )
     listener = listener or Listener()
     held_out, trained_on = _split(run, data)
     from segnosis.models import cast
