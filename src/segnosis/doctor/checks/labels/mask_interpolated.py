@@ -99,16 +99,6 @@ def check(
             "`mask = levels[np.abs(mask[..., None] - levels).argmin(-1)]`",
             where=tuple(census.fuzzy.where),
         )
-    if lined[0] >= min_line:
-        lower, between, upper = lined[1]
-        return Finding(
-            says=f"{lined[0]:.0%} of the border of {between} with {upper if lined[2] else lower} is a line of one or "
-            f"two pixels between {lower} and {upper}, though {between} fills areas elsewhere: averages of {lower} and "
-            f"{upper} look like that.",
-            measured=measured,
-            fix='Resize masks with nearest interpolation: `cv2.INTER_NEAREST`, `order=0`, `method="nearest"`',
-            level="suspected",
-        )
     if steps >= fewest_steps:
         reference = label_census if after else None
         direct_as_stored = (
@@ -142,6 +132,16 @@ def check(
                 where=tuple(census.ridged.where),
                 level="proven" if census.ridged.count <= 0.1 * census.masks else "suspected",
             )
+    if lined[0] >= min_line:
+        lower, between, upper = lined[1]
+        return Finding(
+            says=f"{lined[0]:.0%} of the border of {between} with {upper if lined[2] else lower} is a line of one or "
+            f"two pixels between {lower} and {upper}, though {between} fills areas elsewhere: averages of {lower} and "
+            f"{upper} look like that.",
+            measured=measured,
+            fix='Resize masks with nearest interpolation: `cv2.INTER_NEAREST`, `order=0`, `method="nearest"`',
+            level="suspected",
+        )
     return Healthy(measured)
 
 
