@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import time
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -268,6 +269,32 @@ def test_images_without_a_mask_are_predicted_beside_those_with_one(untrained: An
     Image.fromarray(np.zeros((45, 60), np.uint8)).save(tmp_path / "in" / "masks" / "picture1.png")
     written = sg.predict(untrained, tmp_path / "in", tmp_path / "out")
     assert [path.name for path in written] == [f"picture{n}.png" for n in range(3)]
+
+
+class _Hears(Listener):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_images_of_another_format_are_told(masks: bool, untrained: Any, small_hearts: Path, tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "in", 4)
+    for name in ("subject-001.nii.gz", *(["subject-001_gt.nii.gz"] if masks else [])):
+        shutil.copy(small_hearts / name, images)
+    hears = _Hears()
+    (written,) = sg.predict(untrained, images, tmp_path / "out", listener=hears)
+    assert written.name == "subject-001.nii.gz"
+    assert hears.heard == [
+        "left out: 4 images of another format (picture0.png, picture1.png, picture2.png, …); "
+        "put them into a folder of their own, and predict that"
+    ]
+    for alone in (images / "picture0.png", small_hearts):
+        hears = _Hears()
+        sg.predict(untrained, alone, tmp_path / alone.stem, listener=hears)
+        assert hears.heard == []
 
 
 @pytest.mark.parametrize("name", ["masks", "größe und \N{BRAIN}"])

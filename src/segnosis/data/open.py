@@ -16,6 +16,8 @@ from segnosis.data.readers.images import SUFFIXES
 from segnosis.data.source import Source
 
 _READERS = "segnosis.data.readers"
+_FORMATS = {"nifti": (".nii", ".nii.gz"), "hdf5": (".h5", ".hdf5", ".hdf"), "image_folders": SUFFIXES}
+"""Reader → suffixes of the images that it reads without masks; of several, the first is taken."""
 
 
 def open(
@@ -68,6 +70,8 @@ def open_images(
 ) -> Dataset:
     """Open images to predict them, with and without masks: a data set, or a folder or file of pictures, NIfTI or HDF5.
 
+    All are of one format; files of others lying beside are in the index's `left_out`.
+
     Args:
         path: Folder or file.
         without: Folder inside `path` that is left out: what was predicted before.
@@ -97,16 +101,14 @@ def open_images(
             return _all_images(folder, module, channels, nan)
         except DataError:  # no masks there is the usual case; what is wrong with the images is told below
             pass
-    for name, suffixes in (
-        ("nifti", (".nii", ".nii.gz")),
-        ("hdf5", (".h5", ".hdf5", ".hdf")),
-        ("image_folders", SUFFIXES),
-    ):
-        files = list(folder.paths(suffixes))
-        if not files:
-            continue
+    formats = _formats(folder)
+    for name, files in formats.items():
         module = _load(name)
-        index = Index(ordered(_without_masks(folder, module, files, channels)), f"{len(files)} images without masks")
+        index = Index(
+            ordered(_without_masks(folder, module, files, channels)),
+            f"{len(files)} images without masks",
+            left_out=tuple(file for other in formats if other != name for file in formats[other]),
+        )
         return Dataset(Source(folder.root, module, index, nan=nan))
     raise DataError(
         "Images to predict are pictures, NIfTI or HDF5 files.",
@@ -126,8 +128,17 @@ def _all_images(folder: Folder, module: Reader, channels: int | None, nan: float
     """The images of a recognised layout, also those without a mask."""
     index = module.index(folder)
     rows = [*index.entries, *_without_masks(folder, module, index.alone, channels)]
-    index = replace(index, entries=ordered(rows, grouped=True) if index.alone else index.entries)
+    entries = ordered(rows, grouped=True) if index.alone else index.entries
+    used = {file for row in entries for file in (row.image_file, row.mask_file)}
+    others = [files for files in _formats(folder).values() if used.isdisjoint(files)]
+    index = replace(index, entries=entries, left_out=tuple(file for files in others for file in files))
     return Dataset(Source(folder.root, module, index, nan=nan))
+
+
+def _formats(folder: Folder) -> dict[str, list[str]]:
+    """The files of each format that is there."""
+    found = {name: sorted(folder.paths(suffixes)) for name, suffixes in _FORMATS.items()}
+    return {name: files for name, files in found.items() if files}
 
 
 def _without_masks(folder: Folder, module: Any, files: Sequence[str], channels: int | None) -> list[Entry]:

@@ -102,6 +102,12 @@ def predict(
     targets = [target_of(task) for task in tasks]
     _distinct(tasks)
     _ours(output, targets)
+    if others := found.source.index.left_out:
+        more = ", …" if len(others) > 3 else ""
+        listener.say(
+            f"left out: {len(others)} images of another format ({', '.join(others[:3])}{more}); "
+            "put them into a folder of their own, and predict that"
+        )
     todo = [task for task, target in zip(tasks, targets, strict=True) if overwrite or not target.exists()]
     kept = len(tasks) - len(todo)
     failed: list[Exception] = []

@@ -61,6 +61,7 @@ class Index:
         group_by: What a group is, or `None` when samples are independent.
         files: Sidecar files (class lists), relative to the root.
         alone: Images without a mask: no samples, but they can be predicted.
+        left_out: Images of other formats beside, where images are opened to predict them.
     """
 
     entries: tuple[Entry, ...]
@@ -71,6 +72,7 @@ class Index:
     group_by: str | None = None
     files: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class Truth(NamedTuple):
