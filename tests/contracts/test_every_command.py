@@ -90,6 +90,7 @@ def test_every_option_is_explained(name: str) -> None:
         ("diagnose", "{empty}"),
         ("diagnose", "{missing}", "--budget", "cheap"),
         ("diagnose", "{empty}", "--prove"),
+        ("diagnose", "{empty}", "extra"),
     ],
     ids=" ".join,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from segnosis.cli.main import main
+from segnosis.doctor.diagnosis import Diagnosis
 
 pytestmark = pytest.mark.one_backend
 READ = {
@@ -43,6 +44,19 @@ def test_a_file_of_another_shape_is_one_clear_error(
     assert left.value.code == 2 and len(errors) == 1 and "Traceback" not in err, err
     assert str(run / file) in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_plan_is_told_of_a_run_that_has_its_diagnosis(
+    untrained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(untrained.out, tmp_path / "run"))
+    Diagnosis(()).save(run / "diagnosis.json")
+    (run / "plan.yaml").write_bytes(b"[1")
+    with pytest.raises(SystemExit) as left:
+        main(["diagnose", str(run)])
+    err = capsys.readouterr().err
+    assert left.value.code == 2 and err.startswith("error: ") and err.count("error: ") == 1, err
+    assert str(run / "plan.yaml") in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[1", b"[]"], ids=str)

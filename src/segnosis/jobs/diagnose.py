@@ -31,10 +31,11 @@ def diagnose(run: str | Path, *, listener: Listener | None = None) -> Diagnosis:
             received={"run": str(run)},
             cure="Name one of these; for a folder of images and masks there is `segnosis check`.",
         )
+    plan = Plan.load(folder.plan)
     if folder.diagnosis.exists():
         checked = Diagnosis.from_json(read_json(folder.diagnosis))
     else:
-        checked = _from_data(Plan.load(folder.plan), listener)
+        checked = _from_data(plan, listener)
     return diagnose_run(folder, checked=checked, progress=listener.step)
 
 
