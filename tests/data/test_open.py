@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -342,8 +343,18 @@ def test_images_without_masks_open_for_prediction(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         sg.data.open_images(tmp_path / "in/photo 9.png")
     (tmp_path / "in/photo 3.txt").write_text("x")
-    with pytest.raises(DataError, match="pictures, NIfTI or HDF5"):
+    with pytest.raises(DataError, match="pictures, NIfTI, HDF5 or DICOM"):
         sg.data.open_images(tmp_path / "in/photo 3.txt")
+
+
+def test_dicom_beside_a_data_set_of_another_format_needs_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discovery.load("segnosis.data.readers", "nifti").example(tmp_path)
+    (tmp_path / "IM0").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    index = sg.data.open_images(tmp_path).source.index
+    assert (len(index.entries), index.left_out) == (6, ("IM0",))
 
 
 @pytest.mark.parametrize("reader", ["image_folders", "nifti"])

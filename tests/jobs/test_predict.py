@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sys
 import time
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import tifffile
 from PIL import Image
 
 import segnosis as sg
-from segnosis.core.errors import ArgumentError, DataError, RunError
+from segnosis.core.errors import ArgumentError, DataError, MissingPackageError, RunError
 from segnosis.core.run_folder import RunFolder, write_json
 from segnosis.jobs import predict_one as one
 from segnosis.jobs.spread import spread
@@ -295,6 +296,40 @@ def test_images_of_another_format_are_told(masks: bool, untrained: Any, small_he
         hears = _Hears()
         sg.predict(untrained, alone, tmp_path / alone.stem, listener=hears)
         assert hears.heard == []
+
+
+def test_dicom_images_need_no_segmentation(tmp_path: Path) -> None:
+    from segnosis.data.readers import dicom
+
+    truths = dicom.example(tmp_path / "in")
+    shutil.rmtree(tmp_path / "in" / "patient 1")
+    uid = tmp_path / "in" / "patient 0" / "1.2.840.7"
+    (tmp_path / "in" / "patient 0" / "IM0").rename(uid)
+    run = _above(500.0, RunFolder(tmp_path / "run"))
+    both = sg.predict(run, tmp_path / "in", tmp_path / "labelled")
+    (tmp_path / "in" / "patient 0" / "segmentation.dcm").unlink()
+    written = sg.predict(run, tmp_path / "in", tmp_path / "out")
+    assert len(both) == 3
+    assert sorted(path.name for path in written) == ["1.2.840.7.png", "IM1.png", "IM2.png"]
+    for path, truth in zip(sorted(written), truths[:3], strict=True):
+        assert np.array_equal(np.asarray(Image.open(path)), truth.image[..., 0] > 500.0)
+    assert {line["unit"] for line in _lines(tmp_path / "out")} == {"mm2"}
+    (single,) = sg.predict(run, uid, tmp_path / "single")
+    assert single.read_bytes() == next(path for path in written if path.name == single.name).read_bytes()
+    uid.write_bytes(uid.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"1 of 3 images failed.*1\.2\.840\.7"):
+        sg.predict(run, tmp_path / "in", tmp_path / "again")
+
+
+def test_dicom_images_without_pydicom_name_the_extra(
+    untrained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "IM0").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(MissingPackageError, match=r"segnosis\[dicom\]"):
+        sg.predict(untrained, tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["masks", "größe und \N{BRAIN}"])

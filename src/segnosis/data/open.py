@@ -16,8 +16,13 @@ from segnosis.data.readers.images import SUFFIXES
 from segnosis.data.source import Source
 
 _READERS = "segnosis.data.readers"
-_FORMATS = {"nifti": (".nii", ".nii.gz"), "hdf5": (".h5", ".hdf5", ".hdf"), "image_folders": SUFFIXES}
-"""Reader → suffixes of the images that it reads without masks; of several, the first is taken."""
+_FORMATS: dict[str, tuple[str, ...]] = {
+    "nifti": (".nii", ".nii.gz"),
+    "hdf5": (".h5", ".hdf5", ".hdf"),
+    "dicom": (),
+    "image_folders": SUFFIXES,
+}
+"""Reader → suffixes of the images that it reads without masks, none where it asks the files; the first is taken."""
 
 
 def open(
@@ -68,9 +73,10 @@ def open_images(
     channels: int | None = None,
     nan: float | None = None,
 ) -> Dataset:
-    """Open images to predict them, with and without masks: a data set, or a folder or file of pictures, NIfTI or HDF5.
+    """Open images to predict them, with and without masks: a data set, or images alone.
 
-    All are of one format; files of others lying beside are in the index's `left_out`.
+    Images alone are pictures, NIfTI, HDF5 or DICOM files. All are of one format; files of others lying beside are in
+    the index's `left_out`.
 
     Args:
         path: Folder or file.
@@ -111,7 +117,7 @@ def open_images(
         )
         return Dataset(Source(folder.root, module, index, nan=nan))
     raise DataError(
-        "Images to predict are pictures, NIfTI or HDF5 files.",
+        "Images to predict are pictures, NIfTI, HDF5 or DICOM files.",
         file=where,
         received={"files": folder.count()},
         cure="Name a folder that holds some, or one such file.",
@@ -137,7 +143,10 @@ def _all_images(folder: Folder, module: Reader, channels: int | None, nan: float
 
 def _formats(folder: Folder) -> dict[str, list[str]]:
     """The files of each format that is there."""
-    found = {name: sorted(folder.paths(suffixes)) for name, suffixes in _FORMATS.items()}
+    found = {
+        name: sorted(folder.paths(suffixes)) if suffixes else cast(Any, _load(name)).image_files(folder)
+        for name, suffixes in _FORMATS.items()
+    }
     return {name: files for name, files in found.items() if files}
 
 

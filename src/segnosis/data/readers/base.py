@@ -90,7 +90,8 @@ class Reader(Protocol):
 
     A reader may also have `NEEDS` (package and extra without which it reads nothing), `RANDOM_ACCESS`, `spacing`,
     `affine`, `write_mask`, `known_names`, `known_values`, `known_colours` and `stored_spec`; for images without masks
-    `image_planes`, and `together`, which says what files are channels of one.
+    `image_files`, which finds them where names do not tell, `image_planes`, and `together`, which says what files are
+    channels of one.
     """
 
     PRIORITY: int
@@ -243,11 +244,16 @@ def ordered(entries: Iterable[Entry], *, grouped: bool = False) -> tuple[Entry, 
 
 
 def path_id(path: str) -> str:
-    """A file's path without suffix, as an id."""
+    """A file's path without suffix, as an id; a number is no suffix.
+
+    Example:
+        >>> [path_id(path) for path in ("a/b.png", "a/b.nii.gz", "a.b/c", "1.2.840")]
+        ['a/b', 'a/b', 'a.b/c', '1.2.840']
+    """
     if path.endswith(".gz") and path.lower().endswith(".nii.gz"):
         return path[:-7]
     dot = path.rfind(".")
-    return path[:dot] if dot > path.rfind("/") + 1 else path
+    return path[:dot] if dot > path.rfind("/") + 1 and not path[dot + 1 :].isdecimal() else path
 
 
 def example_image(seed: int, shape: tuple[int, ...] = (24, 32, 3)) -> Array:

@@ -22,7 +22,9 @@ LOOKS_FOR = "DICOM images with DICOM segmentations (`*.dcm`, or files without su
 NEEDS = ("pydicom", "dicom")
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _MOST_CLASSES = 254
-_HEAD = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "InstanceNumber", "NumberOfFrames")
+_HEAD = (
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "InstanceNumber", "NumberOfFrames", "Rows",
+)  # fmt: skip
 _PIXELS = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
     "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "PixelData", "RescaleSlope",
@@ -59,13 +61,33 @@ def index(folder: Folder) -> Index:
         key = " ".join(f"{frame}:{class_of[label]}" for frame, label in drawn)
         rows.append(Entry(image, mask, id, patient or id, split, key=key))
     saw = f"{recognise(folder)}; {len({row.group for row in rows})} patients"
-    return Index(ordered(rows, grouped=True), saw, class_names=("background", *names), group_by="patient")
+    used = {row.image for row in rows}
+    return Index(
+        ordered(rows, grouped=True),
+        saw,
+        class_names=("background", *names),
+        group_by="patient",
+        alone=tuple(path for path in image_files(folder) if path not in used),
+    )
+
+
+def image_files(folder: Folder) -> list[str]:
+    """Images with and without a segmentation, and files that are damaged: what is wrong is told when they are read."""
+    try:
+        return _look(folder)[1]
+    except MissingPackageError:  # told when they are read; beside images of another format they need not be
+        return [path for path in _candidates(folder) if _is_dicom(folder.root / path)]
 
 
 def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:
     """The image in its own units, float32."""
     path = root / entry.image_file
     data = _load(path, _PIXELS)
+    if (frames := _number(data, "NumberOfFrames", 1)) > 1:
+        raise DataError(
+            "A DICOM image is one plane.", file=path, received={"frames": frames},
+            cure="Export the series as single images.",
+        )  # fmt: skip
     try:
         pixels = _decoded(path, data)
         slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
@@ -167,19 +189,7 @@ def _find(folder: Folder) -> list[_Drawn]:
     """(image file, segmentation file, patient, id, frames with their labels) of each image of a segmented series."""
     if "dicom" in folder.memo:
         return folder.memo["dicom"]  # type: ignore[return-value]
-    pictures: dict[str, tuple[str, Any]] = {}
-    segmentations: list[str] = []
-    for path in _candidates(folder):
-        if not _is_dicom(folder.root / path):
-            continue
-        try:
-            head = _load(folder.root / path, _HEAD)
-        except DataError:
-            continue
-        if str(head.get("SOPClassUID", "")) == _SEGMENTATION:
-            segmentations.append(path)
-        elif _number(head, "NumberOfFrames", 1) == 1 and head.get("SOPInstanceUID"):
-            pictures[str(head.SOPInstanceUID)] = path, head
+    pictures, _, segmentations = _look(folder)
     numbers = {
         uid: str(n) for n, uid in enumerate(sorted({str(h.get("SeriesInstanceUID")) for _, h in pictures.values()}))
     }
@@ -209,6 +219,38 @@ def _find(folder: Folder) -> list[_Drawn]:
             found.append((image, path, patient, id, tuple(drawn.get(uid, ()))))
     folder.memo["dicom"], folder.memo["dicom labels"], folder.memo["dicom damaged"] = found, tuple(labels), damaged
     return found
+
+
+def _look(folder: Folder) -> tuple[dict[str, tuple[str, Any]], list[str], list[str]]:
+    """File and header of each single image by its UID; the files of all images, and of segmentations."""
+    if "dicom files" in folder.memo:
+        return folder.memo["dicom files"]  # type: ignore[return-value]
+    pictures: dict[str, tuple[str, Any]] = {}
+    images: list[str] = []
+    segmentations: list[str] = []
+    for path in _candidates(folder):
+        if not _is_dicom(folder.root / path):
+            continue
+        try:
+            head = _load(folder.root / path, _HEAD)
+        except DataError:
+            images.append(path)
+            continue
+        if str(head.get("SOPClassUID", "")) == _SEGMENTATION:
+            segmentations.append(path)
+            continue
+        if head.get("Rows") or _is_cut_off(path, head):  # else a directory, a report, a radiation plan
+            images.append(path)
+        if _number(head, "NumberOfFrames", 1) == 1 and head.get("SOPInstanceUID"):
+            pictures[str(head.SOPInstanceUID)] = path, head
+    folder.memo["dicom files"] = pictures, images, segmentations
+    return pictures, images, segmentations
+
+
+def _is_cut_off(path: str, head: Any) -> bool:
+    """Whether a file without rows is an image of which they are missing."""
+    kind = head.get("SOPClassUID")
+    return "Image Storage" in kind.name if kind else not path.upper().endswith("DICOMDIR")
 
 
 def _labels(folder: Folder) -> tuple[str, ...]:
