@@ -212,6 +212,32 @@ def test_masks_lie_on_real_volumes(shared_data: Path, tmp_path: Path) -> None:
         _lies_on(path, next(source.rglob(path.name)), 100.0)
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("shape", [(20, 18, 5), (20, 18, 5, 2)], ids=str)
+def test_a_volume_is_predicted_by_planes_as_if_whole(
+    shape: tuple[int, ...], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nibabel as nib
+
+    grid = np.array([[0.0, 1.5, 0, 4], [-1.2, 0, 0, 5], [0, 0, 2.5, 6], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(np.random.default_rng(0).integers(0, 2000, shape, dtype=np.int16), grid)
+    image.header.set_slope_inter(0.1, -20)
+    image.header.set_qform(grid, code=1)
+    image.header["descrip"] = b"a scan"
+    nib.save(image, tmp_path / f"x{suffix}")
+    run = _above(80.0, RunFolder(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(one, "_whole", None)  # it is not asked
+        (planes,) = sg.predict(run, tmp_path / f"x{suffix}", tmp_path / "planes")
+    monkeypatch.setattr(one, "_planes", lambda task: None)
+    (whole,) = sg.predict(run, tmp_path / f"x{suffix}", tmp_path / "whole")
+    found, wanted = nib.load(planes), nib.load(whole)
+    assert found.header.binaryblock == wanted.header.binaryblock
+    assert np.array_equal(found.dataobj, wanted.dataobj) and 0 < np.mean(found.dataobj) < 1
+    assert suffix != ".nii" or planes.read_bytes() == whole.read_bytes()
+    assert _lines(tmp_path / "planes") == _lines(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("tile", [None, (64, 48)])
 def test_a_large_tiff_is_predicted_by_windows_as_if_whole(
     tile: tuple[int, int] | None, untrained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -113,6 +113,8 @@ def predict_one(task: Task) -> Done | DataError:
         if not entry.slices and file.suffix.lower() in _TIFF and (windows := _large(file, task.settings)) is not None:
             with windows:
                 rows = _rows(task, _by_windows(task, windows, target))
+        elif (planes := _planes(task)) is not None:
+            rows = _rows(task, _by_planes(task, planes, file, target))
         else:
             rows = _rows(task, _whole(task, file, target))
         return Done(rows, bool(source.filled))
@@ -179,6 +181,32 @@ def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
             yield mask
 
     _put(target, lambda path: write_tiff(path, bands(), windows.size, pictures.palette(spec.num_classes)))
+    return counts
+
+
+def _planes(task: Task) -> Iterator[np.ndarray] | None:
+    """The planes of a volume that is not whole in memory: where its format can, and nothing asks for all of them."""
+    source, settings = task.images.source, task.settings
+    if settings.probabilities or settings.overlay or _post(settings.postprocessing).shapes:
+        return None
+    entry, reader = source.index.entries[0], source.reader
+    return reader.read_planes(source.root, entry) if entry.slices and hasattr(reader, "read_planes") else None
+
+
+def _by_planes(task: Task, planes: Iterator[np.ndarray], file: Path, target: Path) -> np.ndarray:
+    """Pixels per class of a volume of which one plane at a time is in memory."""
+    settings, source = task.settings, task.images.source
+    predictor, post, spec = ensemble(settings), _post(settings.postprocessing), spec_of(settings.runs[0])
+    counts = np.zeros(spec.num_classes, np.int64)
+
+    def masks() -> Iterator[np.ndarray]:
+        for plane in planes:
+            image = harmonise(source.fill(source.index.entries[0], plane), spec.channels, spec.dtype, file)
+            mask = post.decide(predictor.probabilities(image))
+            counts[:] += np.bincount(mask.ravel(), minlength=len(counts))
+            yield mask
+
+    _put(target, lambda path: cast(Any, source.reader).write_planes(path, masks(), file))
     return counts
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,48 @@ def write_mask(path: Path, planes: np.ndarray, like: Path) -> Path:
     return _save(path, _on_grid(np.asarray(planes, dtype=np.uint8), like), like)
 
 
+def read_planes(root: Path, entry: Entry) -> Iterator[np.ndarray] | None:
+    """The planes of `read_image`, each read as it is asked for; `None` where they are not stored one after the other.
+
+    They are where the slice axis is the last in space, in one file: a compressed one is read on from plane to plane.
+    """
+    path = root / entry.image_file
+    image = _header(path, keep_file_open=True)
+    if not isinstance(entry.image, str) or len(image.shape) < 3 or _axis(path) != 2:
+        return None
+    frames = _frames(image.shape, 2, entry.slices)
+    if entry.slices != image.shape[2] * max(frames, 1) or (len(image.shape) == 4 and not frames):
+        return None
+
+    def planes() -> Iterator[np.ndarray]:
+        for plane in range(entry.slices):
+            frame, k = divmod(plane, image.shape[2])
+            at = (slice(None), slice(None), k, *([frame] if frames else []))
+            try:
+                pixels = np.asanyarray(image.dataobj[at])
+            except Exception as error:  # truncated gzip streams, short files and wrong types each raise their own
+                raise _broken(path, error) from error
+            yield pixels.T
+
+    return planes()
+
+
+def write_planes(path: Path, planes: Iterable[np.ndarray], like: Path) -> Path:
+    """`write_mask` of planes as they come, for a volume that `read_planes` reads."""
+    from nibabel.openers import ImageOpener
+
+    image = _like(np.broadcast_to(np.uint8(0), _header(like).shape), like)
+    image.update_header()
+    image.header.set_slope_inter(1, 0)  # an image forgets it: saving one finds it anew
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ImageOpener(str(path), "wb") as file:
+        image.header.write_to(file)
+        file.write(bytes(image.header.get_data_offset() - file.tell()))
+        for plane in planes:
+            file.write(np.ascontiguousarray(plane, np.uint8).tobytes())
+    return path
+
+
 def write_probabilities(path: Path, planes: np.ndarray, like: Path) -> Path:
     """Write `(planes, height, width, num_classes)` float32 on the grid of `like`, the classes along a last axis."""
     classes = [_on_grid(np.asarray(planes[..., k], np.float32), like) for k in range(planes.shape[-1])]
@@ -204,14 +246,21 @@ def _on_grid(volume: np.ndarray, like: Path) -> np.ndarray:
 def _save(path: Path, volume: np.ndarray, like: Path) -> Path:
     import nibabel
 
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(_like(np.ascontiguousarray(volume), like), path)
+    return path
+
+
+def _like(volume: np.ndarray, like: Path) -> Any:
+    """`volume` with the affine and header of the volume `like`, its values as they are."""
+    import nibabel
+
     source = _header(like)
     header = source.header.copy()
     header.set_data_dtype(volume.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0  # the brightness that the image is shown with
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(volume), source.affine, header), path)
-    return path
+    return nibabel.Nifti1Image(volume, source.affine, header)
 
 
 def example(root: Path) -> tuple[Truth, ...]:
@@ -282,11 +331,11 @@ def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, 
     return found, alone
 
 
-def _header(path: Path) -> Any:
+def _header(path: Path, **how: Any) -> Any:
     import nibabel
 
     try:
-        image: Any = nibabel.load(path)
+        image: Any = nibabel.load(path, **how)
         shape = tuple(int(size) for size in image.shape)
     except Exception as error:  # nibabel raises whatever a damaged header leads to
         raise _broken(path, error) from error
