@@ -97,10 +97,14 @@ def test_no_byte_of_a_frozen_encoder_moves_until_its_stage_is_over(parts: Any, t
     )
 
 
+@pytest.fixture(scope="module")
+def straight(parts: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return run(plan(frozen={"encoder": 2}), parts, tmp_path_factory.mktemp("straight"))
+
+
 @pytest.mark.parametrize("epoch", [2, 3])
-def test_a_run_in_stages_resumes_to_the_same_bits(parts: Any, tmp_path: Path, epoch: int) -> None:
-    staged = plan(frozen={"encoder": 2})
-    history, model = run(staged, parts, tmp_path / "straight")
+def test_a_run_in_stages_resumes_to_the_same_bits(parts: Any, straight: Any, tmp_path: Path, epoch: int) -> None:
+    staged, (history, model) = plan(frozen={"encoder": 2}), straight
     with pytest.raises(KeyboardInterrupt):
         run(staged, parts, tmp_path / "stopped", listener=Told(epoch))
     again, resumed = run(staged, parts, tmp_path / "stopped", resume=True)

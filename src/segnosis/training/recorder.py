@@ -54,10 +54,14 @@ class TwoTermModel(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Keras' loss; remembers what of it is not regularization."""
-        y = [y] * len(y_pred) if isinstance(y_pred, list) else y
-        total = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
-        penalties = self.losses
-        data = total - sum(penalties[1:], penalties[0]) if penalties else total
+        penalties = [ops.sum(ops.cast(penalty, "float32")) for penalty in self.losses]
+        if isinstance(y_pred, list):
+            # Keras would make a mean for every output in its first step, and trace the step a second time for it.
+            data = sum(self.loss_of_one(y, output, sample_weight) for output in y_pred) / len(y_pred)
+            total = sum(penalties, data)
+        else:
+            total = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+            data = total - sum(penalties[1:], penalties[0]) if penalties else total
         # Weighted as Keras weighs the whole loss: the last batch of an epoch may be a small one.
         self.data_term.update_state(ops.cast(data, "float32"), sample_weight=ops.shape(x)[0])
         return total
