@@ -57,6 +57,7 @@ def channels_first(ids):
     return torch.tensor(np.moveaxis(np.eye(3)[ids], -1, 1))
 
 
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")  # MONAI warns of a call of its own
 @pytest.mark.parametrize("spacing", [None, (0.5, 2.0)])
 def test_surface_distances_are_monais(batch, spacing):
     metrics = pytest.importorskip("monai.metrics", reason=f"MONAI {WANTED}")
