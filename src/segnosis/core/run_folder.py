@@ -153,6 +153,11 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8"))
 
 
+def is_vacant(folder: Path) -> bool:
+    """Whether nothing is there, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def write_json(path: Path, data: object) -> Path:
     """`write_bytes` for JSON a person can read. NaN is refused: `None` says "no value"."""
     return write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

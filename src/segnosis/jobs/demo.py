@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from segnosis.core.errors import RunError
+from segnosis.core.run_folder import is_vacant
 from segnosis.data import phantom
 from segnosis.jobs.decide import only_one_limit
 from segnosis.jobs.run import Run
@@ -25,7 +26,7 @@ def demo(out: str | Path, *, epochs: int = 15, listener: Listener | None = None)
     """
     only_one_limit(None, epochs)
     out, listener = Path(out), listener or Listener()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if not is_vacant(out):
         if not (out / _MARK).exists():
             raise RunError(
                 "The demo replaces an older demo only.",

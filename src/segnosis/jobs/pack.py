@@ -12,7 +12,7 @@ from typing import Any
 
 from segnosis import data
 from segnosis.core.errors import DataError, RunError
-from segnosis.core.run_folder import write_bytes, write_json, write_with
+from segnosis.core.run_folder import is_vacant, write_bytes, write_json, write_with
 from segnosis.data.readers.packed import MARK, UNFINISHED, VERSION, record
 from segnosis.training.listener import Listener
 
@@ -88,7 +88,7 @@ def _begin(out: Path, begun: dict[str, str]) -> list[dict[str, Any]]:
     """The whole shards of a pack of the same data set that was stopped; none in a new folder."""
     mark = out / UNFINISHED
     if not mark.exists():
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        if not is_vacant(out):
             raise RunError("A pack is written into a new folder.", received={"out": str(out)},
                            cure="Name a folder that does not exist, or an empty one.")  # fmt: skip
         write_json(mark, begun)

@@ -13,46 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from segnosis.doctor.ask import Raised, ask_loss, ask_metric, loss_tensor
+from segnosis.doctor.ask import Raised, ask_loss, loss_tensor
 from segnosis.doctor.autodiff import array_gradient
-from segnosis.doctor.evidence._drawn_masks import Drawn, draw, orders, shuffled, wrong
+from segnosis.doctor.evidence._drawn_masks import SURE, Drawn, Known, draw, orders, wrong
+from segnosis.doctor.evidence._probed_metric import ProbedMetric, at_best
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.graph import OUTPUT_LIKE
-from segnosis.doctor.own_metric import OwnMetric
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "batch"
 
 _STEPS = (1.0, 2.0, 4.0, 8.0, 20.0, 40.0)
-_SURE = 0.98
 _FORMATS = {"logits": (True,), "probabilities": (False,), "sigmoid": (False,)}
 """Format of the outputs seen → whether a metric gets logits; of any other, one answer everywhere, both are tried."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """Values of one loss or metric on predictions of known worth, all of one format.
-
-    Attributes:
-        perfect: The target itself, quite or (for smoothed labels) nearly sure; of logits, the best over magnitudes 1
-            … 40.
-        grey: The same answer everywhere.
-        shuffled: The perfect prediction with its pixels in another order: of all orders tried, of all pixels and along
-            one axis alone, the one that costs least.
-        wrong: Every pixel surely another class.
-    """
-
-    perfect: float
-    grey: float
-    shuffled: float
-    wrong: float
-
-    @property
-    def range(self) -> float:
-        """Distance from perfect to the worst of the others, the yardstick for "nearly equal"."""
-        return max(abs(other - self.perfect) for other in (self.grey, self.shuffled, self.wrong))
 
 
 @dataclass(frozen=True)
@@ -100,25 +75,6 @@ class Probed:
 
 
 @dataclass(frozen=True)
-class ProbedMetric:
-    """A metric's values in the format of the head.
-
-    Attributes:
-        name: As Keras prints it.
-        of: Class of the metric, or name of the wrapped function.
-        raised: What it raised on known predictions and on the program's own, else `None`.
-        values: Its values, or `None` when it raised.
-        background: Its value when everything is predicted class 0.
-    """
-
-    name: str
-    of: str
-    raised: str | None = None
-    values: Known | None = None
-    background: float = np.nan
-
-
-@dataclass(frozen=True)
 class Probe:
     """Loss and metrics of one output.
 
@@ -148,7 +104,7 @@ def measure(
             ends = any(step.does in OUTPUT_LIKE for step in head.activations)
             formats = (False,) if ends else (True,) if head.known else _FORMATS.get(output.format, (True, False))
             own = encodings[head.name].arrays[0][: len(output.arrays[0])], output.arrays[0]
-            probed = (_at_best(metric, drawn, formats, own) for metric in head.metrics)
+            probed = (at_best(metric, drawn, formats, own) for metric in head.metrics)
             probes[head.name] = Probe(loss, tuple(metric for metric in probed if metric is not None))
     return probes
 
@@ -166,7 +122,7 @@ def _probe_loss(loss: object, drawn: Drawn) -> Probed:
         return answer
 
     exact = ask(truth)
-    soft = _SURE * truth + (1 - _SURE) * grey
+    soft = SURE * truth + (1 - SURE) * grey
     best = min(
         (value for value in (exact, ask(soft), ask(0.9 * truth + 0.1 * grey)) if np.isfinite(value)), default=exact
     )
@@ -260,7 +216,7 @@ def _takes(ask, known: Known, magnitudes: Mapping[float, float], truth: np.ndarr
 
 
 def _sure(truth: np.ndarray, takes: str | None) -> np.ndarray:
-    return 8.0 * (2 * truth - 1) if takes == "logits" else _SURE * truth + (1 - _SURE) / max(2, truth.shape[-1])
+    return 8.0 * (2 * truth - 1) if takes == "logits" else SURE * truth + (1 - SURE) / max(2, truth.shape[-1])
 
 
 def _alike(ask, drawn: Drawn, takes: str | None) -> tuple[tuple[int, int], ...]:  # type: ignore[no-untyped-def]
@@ -299,40 +255,6 @@ def _class_weights(ask, drawn: Drawn, takes: str | None) -> tuple[float, ...]:  
         costs.append((ask(y_pred) - base) / float(np.mean(ids == class_id)))
     mean = float(np.mean(costs))
     return tuple(float(cost / mean) for cost in costs) if np.isfinite(mean) and mean > 0 else tuple(map(float, costs))
-
-
-def _at_best(
-    metric: object, drawn: Drawn, formats: Sequence[bool], own: tuple[np.ndarray, np.ndarray]
-) -> ProbedMetric | None:
-    """In the format in which a perfect prediction stands out most, where the outputs do not tell which it is."""
-    found = [_probe_metric(metric, drawn, as_logits, own) for as_logits in formats]
-    told = [probed for probed in found if probed is not None and probed.values is not None]
-    return max(told, key=lambda probed: probed.values.perfect - probed.values.shuffled, default=found[0])
-
-
-def _probe_metric(
-    metric: object, drawn: Drawn, as_logits: bool, own: tuple[np.ndarray, np.ndarray]
-) -> ProbedMetric | None:
-    truth = drawn.truth
-    channels = truth.shape[-1]
-    background = np.zeros_like(truth)
-    if channels > 1:
-        background[..., 0] = 1
-    function = getattr(metric, "_fn", None)
-    stock = type(getattr(metric, "asked", metric)).__name__
-    of = str(getattr(function, "__name__", stock)) if stock == "MeanMetricWrapper" else stock
-    name = str(getattr(metric, "name", of))
-    of = name if stock == OwnMetric.__name__ else of
-    predictions = (truth, np.full_like(truth, 1 / max(2, channels)), shuffled(truth), wrong(truth), background)
-    answers = []
-    for share in predictions:
-        y_pred = 12 * (share - 0.5) if as_logits else _SURE * share + (1 - _SURE) / max(2, channels)
-        answer = ask_metric(metric, drawn.y, y_pred)
-        if isinstance(answer, Raised):
-            raises_too = isinstance(ask_metric(metric, *own), Raised)
-            return ProbedMetric(name, of, raised=answer.error) if raises_too else None
-        answers.append(answer)
-    return ProbedMetric(name, of, values=Known(*answers[:4]), background=answers[4])
 
 
 def _gradient_size(loss: object, drawn: Drawn, y_pred: np.ndarray) -> float:

@@ -54,15 +54,19 @@ def measure(script: Script, variables: Mapping[str, Any] | None = None) -> tuple
     scope = max(scopes, key=lambda node: node.lineno, default=tree)
     calls = [call for call in calls_behind(scope, script.fit_line) if call.lineno > script.fit_line]
     last_fit = max((call.lineno for call in calls if name_of(call) == "fit"), default=0)
-    given = {name: value for line, name, value in _assigned(scope) if script.fit_line < line < last_fit}
-    reader = _Reader(given, variables or {})
-    stages = [StageAhead(call.lineno, *found) for call in calls if (found := reader.stage(call)) is not None]
+    assigned = [given for given in _assigned(scope) if script.fit_line < given[0] < last_fit]
+    reader = _Reader({name: value for _, name, value in assigned}, variables or {})
+    stages = [
+        StageAhead(call.lineno, *found)
+        for call in calls
+        if call.lineno < last_fit and (found := reader.stage(call)) is not None
+    ]
     stages += [
         StageAhead(line, "", rate)
-        for line, name, value in _assigned(scope)
+        for line, name, value in assigned
         if name in ("optimizer.learning_rate", "optimizer.lr") and (rate := reader.number(value)) is not None
     ]
-    return tuple(sorted((s for s in stages if script.fit_line < s.line < last_fit), key=lambda stage: stage.line))
+    return tuple(sorted(stages, key=lambda stage: stage.line))
 
 
 def _assigned(scope: ast.AST) -> Iterator[tuple[int, str, ast.expr]]:
@@ -90,13 +94,13 @@ class _Reader:
             return ("", rate) if rate is not None else None
         if name_of(call) != "compile":
             return None
-        optimizer = self._follow(_argument(call, ("optimizer",)))
+        optimizer = self._follow(_argument(call, "optimizer", is_first=True))
         if isinstance(optimizer, ast.Constant) and isinstance(optimizer.value, str):
             kind = next((k for k in dir(keras.optimizers) if k.lower() == optimizer.value.lower()), "")
             rate = default_rate(kind)
         elif isinstance(optimizer, ast.Call):
             kind = name_of(optimizer)
-            told = _argument(optimizer, ("learning_rate",))
+            told = _argument(optimizer, "learning_rate", is_first=True)
             rate = default_rate(kind) if told is None else self.number(told)
         else:
             return None
@@ -108,7 +112,7 @@ class _Reader:
         if node is None or depth == 0:
             return None
         if isinstance(node, ast.Call) and hasattr(keras.optimizers.schedules, name_of(node)):
-            rates = [self.number(_argument(node, (word,)), depth - 1) for word in _SCHEDULED]
+            rates = [self.number(_argument(node, word), depth - 1) for word in _SCHEDULED]
             first = self.number(node.args[0], depth - 1) if node.args else None
             return max((rate for rate in (*rates, first) if rate is not None), default=None)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -144,11 +148,10 @@ class _Reader:
         return None
 
 
-def _argument(call: ast.Call, names: tuple[str, ...]) -> ast.expr | None:
-    """The argument of one of these names; without one the first, for the name that Keras puts first."""
-    named = next((keyword.value for keyword in call.keywords if keyword.arg in names), None)
-    is_first = names[0] in ("optimizer", "learning_rate")
-    return named if named is not None or not (is_first and call.args) else call.args[0]
+def _argument(call: ast.Call, name: str, *, is_first: bool = False) -> ast.expr | None:
+    """The argument of this name, or the one in the first place."""
+    named = next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+    return call.args[0] if named is None and is_first and call.args else named
 
 
 def _combined(op: ast.operator, left: float, right: float) -> float | None:

@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence._drawn_masks import Known
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.loss_gradients import LossGradient
-from segnosis.doctor.evidence.perfect_prediction import Known, Probe
+from segnosis.doctor.evidence.perfect_prediction import Probe
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 

@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence._probed_metric import ProbedMetric
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
-from segnosis.doctor.evidence.perfect_prediction import Probe, ProbedMetric
+from segnosis.doctor.evidence.perfect_prediction import Probe
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 

@@ -42,9 +42,10 @@ def check(
     max_jump_ahead: float = 10.0,
     max_above_usual: float = 5.0,
 ) -> Verdict:
-    if stages_ahead and planned_training is not None and planned_training.rate:
-        return _ahead(stages_ahead, type(optimizer).__name__, planned_training.rate, max_jump_ahead, max_above_usual)
     if history is None:
+        if stages_ahead and planned_training is not None and planned_training.rate:
+            own = type(optimizer).__name__
+            return _ahead(stages_ahead, own, planned_training.rate, max_jump_ahead, max_above_usual)
         return NotApplicable("there is no history, and no later stage whose rate the program's text tells")
     rates = next((list(history[name]) for name in ("learning_rate", "lr") if name in history), [])
     counts = list(history.get("trainable_weights", ()))
