@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -22,8 +22,9 @@ from segnosis.doctor.random_state import random_state_kept
 PRICE = "data"
 
 _PAIRS = 48
-_FEWEST = 16
+_FEWEST = 12
 _BURNT = 0.1
+_TWO_ENDS = 0.15
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class AugmentedTargets:
         lost: Share of them without any foreground afterwards.
         area: Foreground share afterwards over the share before, mean over the pairs.
         clipped: Share of pixels at the ends of the image's range afterwards, beyond what there was before.
-        burnt: Share of training images of a single colour at an end of the range, beyond that of validation images.
+        two_ends: Of two splits the smaller of the shares at the lower and at the upper end, beyond that of validation
+            images: light moves pixels to one end, noise out of scale to both.
+        covered: Share of a training image that is of its commonest colour, beyond that of a validation image.
+        burnt: Share of training images of a single colour, beyond that of validation images.
         compared: `"pairs"`, the same before and after; or `"splits"`, training beside validation samples.
         augmented: Whether samples were seen to come out changed; of pairs they do.
     """
@@ -44,6 +48,8 @@ class AugmentedTargets:
     lost: float
     area: float
     clipped: float
+    two_ends: float = 0.0
+    covered: float = 0.0
     burnt: float = 0.0
     compared: Literal["pairs", "splits"] = "pairs"
     augmented: bool = True
@@ -64,8 +70,10 @@ def measure(
         raise Unavailable("neither an augmentation with stored pairs nor validation batches were given")
     augmented = drawn_again is not None and drawn_again.unchanged is False
     seen = _of_splits(batches, validation_batches, label_space, augmented)
-    if seen.burnt < _BURNT and (drawn_again is None or drawn_again.unchanged):
-        raise Unavailable("no augmentation is at work: training samples come as they are stored")
+    if drawn_again is None or drawn_again.unchanged:
+        if seen.burnt < _BURNT and seen.two_ends < _TWO_ENDS:
+            raise Unavailable("no augmentation is at work: training samples come as they are stored")
+        return replace(seen, lost=0.0)  # masks without foreground are no crop's doing
     return seen
 
 
@@ -93,21 +101,22 @@ def _of_splits(
     batches: Sequence[Batch], validation_batches: Sequence[Batch], space: LabelSpace | None, augmented: bool
 ) -> AugmentedTargets:
     ignore = list((space.ignore if space else frozenset()) | {-1.0, 255.0 if space and space.channels != 1 else -1.0})
-    shares, at_ends, burnt, ends, sizes = [], [], [], None, set()
+    shares, at_ends, covered, burnt, ends, sizes = [], [], [], [], None, set()
     for drawn in (batches, validation_batches):
         kept = [pair for pair in pairs_of(drawn) if pair.image is not None and pair.mask is not None]
         images = [np.asarray(pair.image) for pair in kept]
-        planes = [ids_of(np.asarray(pair.mask)) for pair in kept]
+        planes = [_foreground(np.asarray(pair.mask), ignore) for pair in kept]
         if len(kept) < _FEWEST:
             raise Unavailable(f"{len(kept)} samples of a split are too few to compare them")
         if ends is None:  # of each channel: what makes it standard moves each to a place of its own
             channels = [image.reshape(-1, image.shape[-1]) for image in images]
             ends = np.min([one.min(axis=0) for one in channels], 0), np.max([one.max(axis=0) for one in channels], 0)
         sizes.add(images[0].shape[:2])
-        shares.append(np.array([float(((plane > 0) & ~np.isin(plane, ignore)).mean()) for plane in planes]))
-        clipped = [np.mean((image == ends[0]) | (image == ends[1])) for image in images]
-        burnt.append(np.mean([share == 1 and is_constant(image) for share, image in zip(clipped, images, strict=True)]))
-        at_ends.append(float(np.mean(clipped)))
+        shares.append(np.array([float(plane.mean()) for plane in planes]))
+        clipped = np.array([[np.mean(image == end) for end in ends] for image in images])
+        covered.append(float(np.mean([_covered(image) for image in images])))
+        burnt.append(np.mean([is_constant(image) for image in images]))
+        at_ends.append(clipped.mean(axis=0))
     if len(sizes) > 1:
         raise Unavailable("training and validation images differ in size")
     here, there = ((share > 0).mean() for share in shares)
@@ -117,11 +126,27 @@ def _of_splits(
         len(shares[0]),
         lost=max(0.0, 1 - float(here / there)),
         area=float(shares[0].mean() / shares[1].mean()),
-        clipped=max(0.0, at_ends[0] - at_ends[1]),
+        clipped=max(0.0, float((at_ends[0] - at_ends[1]).sum())),
+        two_ends=max(0.0, float((at_ends[0] - at_ends[1]).min())),
+        covered=max(0.0, covered[0] - covered[1]),
         burnt=max(0.0, float(burnt[0] - burnt[1])),
         compared="splits",
         augmented=augmented,
     )
+
+
+def _foreground(mask: np.ndarray, ignore: list[float]) -> np.ndarray:
+    """Pixels of a class that is not the background; of planes that overlap, those of any."""
+    if mask.ndim == 3 and mask.shape[-1] > 1 and (np.count_nonzero(mask, axis=-1) > 1).any():
+        return np.asarray(mask.any(-1))
+    plane = ids_of(mask)
+    return np.asarray((plane > 0) & ~np.isin(plane, ignore))
+
+
+def _covered(image: np.ndarray) -> float:
+    """Share of the pixels that are of the commonest colour."""
+    _, counts = np.unique(image[::2, ::2].reshape(-1, image.shape[-1]), axis=0, return_counts=True)
+    return float(counts.max() / counts.sum())
 
 
 def _at_ends(image: np.ndarray, original: np.ndarray) -> float:

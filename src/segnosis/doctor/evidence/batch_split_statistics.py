@@ -17,7 +17,7 @@ from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence._mask_look import as_plane
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.label_space import LabelSpace
-from segnosis.doctor.evidence.split_statistics import numbers
+from segnosis.doctor.evidence.split_statistics import MEASURES, Numbers, numbers, tabulated
 
 PRICE = "data"
 _GIVEN = {"train": "x", "validation": "validation_data"}
@@ -28,10 +28,9 @@ class BatchSplitStatistics:
     """Numbers per sample, samples met again left out.
 
     Attributes:
-        values: Split → `(samples, 3)`: mean of the pixels, their standard deviation, share of pixels that are not 0
-            in the mask.
-        independent: Split → `(3,)`: so many independent samples they are worth. Neighbouring slices or frames are
-            alike: a run of numbers that stay close to the one before counts as fewer, unless it is all there is.
+        values, quantities: As of `SplitStatistics`, of samples.
+        independent: Split → `(quantities,)`: so many independent samples they are worth. Neighbouring slices or frames
+            are alike: a run of numbers that stay close to the one before counts as fewer, unless it is all there is.
         unchanged: Whether training samples are known to be passed on as they are stored.
         same_size: Whether images of both are of one size.
         classes: Split → value → masks that hold it, ignored ones left out; of masks with one plane or one-hot.
@@ -42,6 +41,7 @@ class BatchSplitStatistics:
     unchanged: bool
     same_size: bool
     classes: Mapping[str, Counter[float]]
+    quantities: tuple[str, ...] = MEASURES
 
 
 def measure(
@@ -54,30 +54,35 @@ def measure(
     """Measure what was drawn of both."""
     ignore = label_space.ignore if label_space is not None else frozenset()
     whole = _whole(fit_arguments or {})
-    values, independent, classes, sizes = {}, {}, {}, {}
+    rows: dict[str, list[Numbers]] = {}
+    classes, sizes = {}, {}
     for split, drawn in (("train", batches), ("validation", validation_batches)):
         counts: Counter[float] = Counter()
-        rows = []
+        rows[split] = []
         for pair in _once(pairs_of(drawn, split=split)):
             assert pair.image is not None and pair.mask is not None
             plane = ids_of(pair.mask)
             kept = ~np.isin(plane, list(ignore))
             row = numbers(pair.image, np.where(kept, plane, 0))
             if row is not None:
-                rows.append(row)
+                rows[split].append(row)
                 counts.update(np.unique(plane[kept]).tolist() if len(counts) < 512 else ())
             sizes[split] = pair.image.shape[:2]
-        if not rows:
+        if not rows[split]:
             raise Unavailable(f"the {split} batches hold no images with masks")
-        values[split], classes[split] = np.array(rows), counts
-        is_whole = len(rows) == whole.get(split)
-        independent[split] = np.array([len(rows) if is_whole else _independent(column) for column in values[split].T])
+        classes[split] = counts
+    values, quantities = tabulated(rows)
+    independent = {
+        split: np.full(len(quantities), len(one)) if len(one) == whole.get(split) else _independent_in_each(one)
+        for split, one in values.items()
+    }
     return BatchSplitStatistics(
         values,
         independent,
         unchanged=bool(drawn_again and drawn_again.unchanged),
         same_size=sizes["train"] == sizes["validation"],
         classes=classes,
+        quantities=quantities,
     )
 
 
@@ -111,6 +116,12 @@ def ids_of(mask: np.ndarray) -> np.ndarray:
     if plane.ndim == 2:
         return plane
     return np.where(plane.any(-1), plane.argmax(-1), -1)
+
+
+def _independent_in_each(values: np.ndarray) -> np.ndarray:
+    """Effective number of samples per quantity; samples sorted by a class still differ in all the others."""
+    found = np.array([_independent(column) for column in values.T])
+    return np.maximum(found, np.where(np.arange(len(found)) < len(MEASURES), 0, found[: len(MEASURES)].min()))
 
 
 def _independent(column: np.ndarray) -> float:

@@ -1,7 +1,8 @@
-"""How bright, how varied and how full the samples of each split are: one number each per image."""
+"""How bright, how varied and how full the samples of each split are, and of which classes, in one number each."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from segnosis.doctor.evidence._mask_look import as_plane
 PRICE = "data"
 MEASURES = ("brightness", "contrast", "mask area")
 _KEPT = 4096
+_MOST_CLASSES = 16
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class SplitStatistics:
 
     Attributes:
         units: `"group"` where samples come in groups (their mean is one number then), else `"image"`.
-        values: Split → `(units, 3)`: mean of the pixels, their standard deviation, share of pixels that are not 0
-            in the mask.
+        values: Split → `(units, quantities)`.
+        quantities: `MEASURES` (mean of the pixels, their standard deviation, share of pixels that are not 0 in the
+            mask), and where a few classes share the masks the area of each.
     """
 
     units: str
     values: Mapping[str, np.ndarray]
+    quantities: tuple[str, ...] = MEASURES
 
 
 class Scan:
@@ -35,7 +39,7 @@ class Scan:
 
     def __init__(self, splits: Mapping[str, Sequence[str]] | None = None) -> None:
         self._split_of = {name: split for split, ids in (splits or {}).items() for name in ids}
-        self._sums: dict[str, dict[str, np.ndarray]] = {}
+        self._sums: dict[str, dict[str, tuple[np.ndarray, Counter[float]]]] = {}
         self._grouped = False
 
     def add(self, pair: Pair) -> None:
@@ -44,25 +48,63 @@ class Scan:
         if not split or pair.image is None or pair.mask is None or pair.image.size == 0 or pair.mask.size == 0:
             return
         self._grouped |= pair.group != pair.id
-        sums = self._sums.setdefault(split, {})
-        if pair.group not in sums and len(sums) >= _KEPT:
+        groups = self._sums.setdefault(split, {})
+        if pair.group not in groups and len(groups) >= _KEPT:
             return
         plane, _ = as_plane(pair.mask)
         row = numbers(pair.image, plane if plane.ndim == 2 else plane_of(plane))
         if row is not None:
-            sums[pair.group] = sums.get(pair.group, np.zeros(4)) + np.append(row, 1.0)
+            measures, areas = groups.setdefault(pair.group, (np.zeros(4), Counter()))
+            measures += np.append(row[0], 1.0)
+            areas.update(row[1])
 
     def result(self) -> SplitStatistics:
         """The numbers of all pairs added."""
-        values = {
-            split: np.array([row[:3] / row[3] for row in sums.values()]) for split, sums in self._sums.items() if sums
+        rows = {
+            split: [
+                (sums[:3] / sums[3], {value: area / sums[3] for value, area in areas.items()})
+                for sums, areas in groups.values()
+            ]
+            for split, groups in self._sums.items()
+            if groups
         }
-        return SplitStatistics("group" if self._grouped else "image", values)
+        values, quantities = tabulated(rows)
+        return SplitStatistics("group" if self._grouped else "image", values, quantities)
 
 
-def numbers(image: np.ndarray, plane: np.ndarray) -> np.ndarray | None:
-    """Mean and deviation of an image's pixels, and the share of its mask that is not 0; `None` if one is no number."""
+Numbers = tuple[np.ndarray, Mapping[float, float]]
+"""Of one sample: `MEASURES`, and value → share of its pixels, of values that are not 0."""
+
+
+def numbers(image: np.ndarray, plane: np.ndarray) -> Numbers | None:
+    """Mean and deviation of an image's pixels, and how much its mask marks; `None` if one is no number."""
     pixels = image[::2, ::2].astype(np.float32)
     pixels = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[-1] == 4 else pixels
     row = np.array([pixels.mean(), pixels.std(), float((plane != 0).mean())])
-    return row if np.isfinite(row).all() else None
+    if not np.isfinite(row).all():
+        return None
+    found, counts = np.unique(plane, return_counts=True)
+    return row, {
+        float(value): count / plane.size
+        for value, count in zip(found[:_MOST_CLASSES], counts[:_MOST_CLASSES], strict=True)
+        if value
+    }
+
+
+def tabulated(rows: Mapping[str, Sequence[Numbers]]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Split → `(units, quantities)`, and the names of the quantities.
+
+    Example:
+        >>> rows = {"train": [(np.ones(3), {1.0: 0.2}), (np.ones(3), {1.0: 0.4, 2.0: 0.1})]}
+        >>> values, quantities = tabulated(rows)
+        >>> quantities[3:], values["train"][:, 3:].tolist()
+        (('area of class 1', 'area of class 2'), [[0.2, 0.0], [0.4, 0.1]])
+    """
+    classes = sorted({value for units in rows.values() for _, areas in units for value in areas})
+    if not 1 < len(classes) < _MOST_CLASSES:
+        classes = []  # one class is the mask itself, and so many are numbers or grey levels
+    values = {
+        split: np.array([[*row, *(areas.get(value, 0.0) for value in classes)] for row, areas in units])
+        for split, units in rows.items()
+    }
+    return values, (*MEASURES, *(f"area of class {value:g}" for value in classes))

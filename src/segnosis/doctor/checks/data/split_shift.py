@@ -1,11 +1,12 @@
 """Training and validation are drawn from different data.
 
 ## What it looks for
-Brightness, contrast and share of marked pixels of each split, one number per image or, where samples come in
-groups, per group; two splits whose numbers differ more than chance and by a large step. Classes that are common in
-training and missing in a validation split large enough to hold them. Between the batches of a program brightness and
-contrast must be nearly disjoint, for augmentation may change training images, and runs of like samples, such as the
-slices of one patient, count as few; marked pixels and classes are compared only where no augmentation is at work.
+Brightness, contrast, share of marked pixels and area of each class in each split, one number per image or, where
+samples come in groups, per group; two splits whose numbers differ more than chance and by a large step. Classes that
+are common in training and missing in a validation split large enough to hold them. Between the batches of a program
+brightness and contrast must be nearly disjoint, for augmentation may change training images, and runs of like samples,
+such as the slices of one patient, count as few; marked pixels and classes are compared only where no augmentation is at
+work.
 
 ## Why the model does not learn
 It does, but the validation score stays low from the first epoch: it measures another task.
@@ -52,22 +53,32 @@ def check(
     if stored is None and batch_split_statistics is None:
         return NotApplicable("neither splits of stored data nor validation batches were given")
     unit = f"{stored.units}s" if stored else "samples"
-    everything = stored.values if stored else batch_split_statistics.values  # type: ignore[union-attr]
+    seen: SplitStatistics | BatchSplitStatistics = stored or batch_split_statistics  # type: ignore[assignment]
+    everything = seen.values
     values = {split: rows for split, rows in everything.items() if len(rows) >= fewest}
     if len(values) < 2:
         counts = {split: len(rows) for split, rows in everything.items()}
         return NotApplicable(f"it takes two splits of {fewest} {unit} each; there are {counts}")
     names = sorted(values, key=lambda split: (split != "train", split))
     measured: dict[str, float | int] = {f"{unit}_in_{name}": len(values[name]) for name in names}
-    steps = _steps(values, names) if stored else _steps_of_batches(batch_split_statistics)  # type: ignore[arg-type]
+    if isinstance(seen, BatchSplitStatistics):
+        steps, least, as_stored = _steps_of_batches(seen), least_step_of_batches, seen.unchanged
+    else:
+        steps, least, as_stored = _steps(values, names, seen.quantities), least_step, True
     measured |= {f"{step.quantity.replace(' ', '_')}_step_to_{step.other}": round(step.size, 4) for step in steps}
-    least = least_step if stored else least_step_of_batches
+    missing = (
+        _missing(label_census, names, chance_of_absence, spec)
+        if stored
+        else _missing_in_batches(batch_split_statistics, chance_of_absence, chance_of_blank)
+    )
     apart = [step for step in steps if step.p < most_p and step.size > least]
+    if missing:  # a class that is not there at all is told as that
+        apart = [step for step in apart if step.quantity in MEASURES]
     if apart:
         step = max(apart, key=lambda step: step.size)
-        k = MEASURES.index(step.quantity)
+        k = seen.quantities.index(step.quantity)
         first, second = (float(np.median(values[name][:, k])) for name in (names[0], step.other))
-        certain = step.size >= disjoint and (stored is not None or batch_split_statistics.unchanged)  # type: ignore[union-attr]
+        certain = step.size >= disjoint and as_stored
         return Finding(
             says=f"{step.quantity.capitalize()} differs between {names[0]} (median {first:.4g}) and {step.other} "
             f"(median {second:.4g}): their distributions are {step.size:.0%} apart (p = {step.p:.1g}).",
@@ -77,11 +88,6 @@ def check(
             where=(step.other,),
             level="proven" if certain else "suspected",
         )
-    missing = (
-        _missing(label_census, names, chance_of_absence, spec)
-        if stored
-        else _missing_in_batches(batch_split_statistics, chance_of_absence, chance_of_blank)
-    )
     if missing:
         value, split, share = missing
         return Finding(
@@ -103,10 +109,10 @@ class _Step(NamedTuple):
     p: float
 
 
-def _steps(values: Mapping[str, np.ndarray], names: Sequence[str]) -> list[_Step]:
+def _steps(values: Mapping[str, np.ndarray], names: Sequence[str], quantities: Sequence[str]) -> list[_Step]:
     found = []
     for other in names[1:]:
-        for k, quantity in enumerate(MEASURES):
+        for k, quantity in enumerate(quantities):
             train, held_out = values[names[0]][:, k], values[other][:, k]
             size = distance(train, held_out)
             found.append(_Step(quantity, other, size, chance(size, len(train), len(held_out))))
@@ -119,7 +125,7 @@ def _steps_of_batches(seen: BatchSplitStatistics) -> list[_Step]:
     found = []
     train, held_out = seen.values["train"], seen.values["validation"]
     contrast = np.median(train[:, 1])
-    for k, quantity in enumerate(MEASURES):
+    for k, quantity in enumerate(seen.quantities):
         first, second = float(np.median(train[:, k])), float(np.median(held_out[:, k]))
         if quantity == "brightness":
             matters = (seen.unchanged or seen.same_size) and abs(first - second) > 0.5 * contrast
@@ -185,5 +191,22 @@ def sick_batches() -> Case:
     )
 
 
+def sick_of_one_class() -> Case:
+    """As many marked pixels on both sides, but hardly any of class 2 in training: the easy ones came first."""
+    return _sorted_by_class(apart=True)
+
+
 def healthy() -> Case:
     return _cases(shift=0.0)
+
+
+def healthy_classes() -> Case:
+    return _sorted_by_class(apart=False)
+
+
+def _sorted_by_class(apart: bool) -> Case:
+    images, masks = pair_patients.scenes(44, size=32)
+    order = np.arange(44) if apart else np.random.default_rng(0).permutation(44)
+    for row, k in enumerate(order):  # the lower columns of each mask are of class 2
+        masks[row] += masks[row] * (np.arange(32) < 20 * (k >= 24) + 4)
+    return Case(pairs=pair_patients.pairs(images, masks, splits=["train"] * 24 + ["val"] * 20), spec=pair_patients.SPEC)

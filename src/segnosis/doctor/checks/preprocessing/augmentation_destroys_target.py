@@ -2,11 +2,12 @@
 
 ## What it looks for
 Stored pairs with foreground, before and after augmentation: masks that lose all of it, pixels clipped to black or
-white, and images that are burnt out to one colour. Half of the masks lost is a suspicion; where 19 of 20 are lost,
-there is next to nothing left to learn from. Layers inside the model are watched while they augment the first batches:
-images that they clip, burn out or shift by a multiple of their contrast, as layers do whose `value_range` is that of
-bytes. Where neither the augmentation nor the stored pairs can be reached, as inside a pipeline, training samples are
-held against validation samples of the same size, unless training samples are seen to come as they are stored.
+white, and images that are covered by one colour or burnt out to it. Half of the masks lost is a suspicion; where 19 of
+20 are lost, there is next to nothing left to learn from. Layers inside the model are watched while they augment the
+first batches: images that they clip, burn out or shift by a multiple of their contrast, as layers do whose
+`value_range` is that of bytes. Where neither the augmentation nor the stored pairs can be reached, as inside a
+pipeline, training samples are held against validation samples of the same size; where training samples come as they are
+stored, only for images that are burnt out, or clipped at both ends as by noise out of scale.
 
 ## Why the model does not learn
 A crop that mostly misses a small lesion turns a data set of lesions into one of background; ranges that clip a third
@@ -38,9 +39,12 @@ def check(
     max_lost: float = 0.5,
     max_clipped: float = 0.3,
     max_burnt: float = 0.25,
+    max_covered: float = 0.5,
     min_count: int = 8,
     sure_lost: float = 0.95,
     sure_clipped: float = 0.6,
+    sure_two_ends: float = 0.25,
+    sure_covered: float = 0.75,
     max_clipped_inside: float = 0.4,
     max_burnt_inside: float = 0.25,
     max_shift: float = 4.0,
@@ -62,33 +66,44 @@ def check(
         "masks_without_foreground_after": seen.lost,
         "foreground_area_after_over_before": seen.area,
         "pixels_clipped": seen.clipped,
+        "pixels_clipped_at_each_end": seen.two_ends,
+        "pixels_covered_by_one_colour": seen.covered,
         "images_burnt_out": seen.burnt,
     }
-    if seen.lost <= max_lost and seen.clipped <= max_clipped and seen.burnt <= max_burnt:
+    is_covered, is_clipped = seen.covered > max_covered, seen.clipped > max_clipped or seen.burnt > max_burnt
+    if seen.lost <= max_lost and not is_covered and not is_clipped:
         return Healthy(measured)
-    lost = seen.lost > max_lost
     beside = seen.compared == "splits"
-    says = (
-        f"After augmentation {seen.lost:.0%} of {seen.count} masks with foreground have none left."
-        if not beside
-        else f"Of {seen.count} training masks {seen.lost:.0%} fewer hold foreground than of the validation masks, "
-        "which are not augmented."
-    )
-    if not lost:
-        says = f"Augmentation clips {seen.clipped:.0%} of the pixels to the ends of their range" + (
-            "; validation images are not clipped." if beside else "."
+    is_noise = seen.two_ends >= sure_two_ends
+    sure = seen.lost >= sure_lost or is_noise or seen.covered >= sure_covered
+    sure |= beside and seen.clipped >= sure_clipped
+    if seen.lost > max_lost:
+        says = (
+            f"Of {seen.count} training masks {seen.lost:.0%} fewer hold foreground than of the validation masks, "
+            "which are not augmented."
+            if beside
+            else f"After augmentation {seen.lost:.0%} of {seen.count} masks with foreground have none left."
         )
-        if seen.burnt:
-            says = says.removesuffix(".") + f", and {seen.burnt:.0%} of the images are one single value."
-    sure = seen.lost >= sure_lost or (beside and seen.clipped >= sure_clipped)
+        fix = "Smaller shifts and larger crops, or crops around a foreground pixel half of the time."
+    elif is_covered:
+        says = (
+            f"One colour covers {seen.covered:.0%} more of a training image than of a validation image: what is cut "
+            "out or filled hides the picture."
+        )
+        fix = "Holes and shifts in pixels of the size that is trained on: `hole = image.shape[0] // 8`."
+    else:
+        says = f"Augmentation clips {seen.clipped:.0%} of the pixels to the ends of their range"
+        says += f", and {seen.burnt:.0%} of the images are one single value" if seen.burnt else ""
+        says += "; validation images are not clipped." if beside else "."
+        fix = "Smaller brightness and contrast ranges: `brightness_range=(0.9, 1.1)`."
+        if is_noise:
+            fix = "Noise in the units of the images: `rng.normal(0, 0.02, image.shape)` on images of 0 to 1."
     return Finding(
         says=says,
         measured=measured,
-        fix="Smaller shifts and larger crops, or crops around a foreground pixel half of the time."
-        if lost
-        else "Smaller brightness and contrast ranges: `brightness_range=(0.9, 1.1)`.",
+        fix=fix,
         where=("augmentation",),
-        level="proven" if sure and seen.augmented else "suspected",
+        level="proven" if sure and (seen.augmented or is_noise) else "suspected",
         severity="warning",
     )
 
@@ -126,6 +141,22 @@ def sick() -> Case:
 
 def sick_batches() -> Case:
     return _beside(30.0)
+
+
+def sick_of_noise() -> Case:
+    """Noise for bytes, drawn once into arrays of 0 to 1: half of the pixels are 0 and half are 1."""
+    train = squares("binary", num_classes=2, count=4)
+    random = np.random.default_rng(0)
+    noisy = [Batch(np.clip(batch.x + random.normal(0, 20, batch.x.shape), 0, 1), batch.y) for batch in train]
+    return Case(batches=noisy, validation_batches=train, fit_arguments={"x": np.concatenate([b.x for b in noisy])})
+
+
+def sick_of_holes() -> Case:
+    train = squares("binary", num_classes=2, count=4)
+    holes = [batch.x.copy() for batch in train]
+    for hole in holes:
+        hole[:, 1:, :-1] = 0.5
+    return Case(batches=[Batch(x, batch.y) for x, batch in zip(holes, train, strict=True)], validation_batches=train)
 
 
 def sick_inside() -> Case:
