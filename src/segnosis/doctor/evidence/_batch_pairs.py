@@ -14,6 +14,9 @@ import numpy as np
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 
+_BITS = 12
+"""So many planes make a number of their own for each way to overlap."""
+
 
 def images_of(batch: Batch, across: int = 0) -> np.ndarray | None:
     """The images of a batch, `(batch, height, width, channels)`: its largest input that can be one."""
@@ -110,6 +113,25 @@ def plane_of(mask: np.ndarray) -> np.ndarray:
     if mask.shape[-1] == 1:
         return mask[..., 0]
     return mask.argmax(-1).astype(np.int16)
+
+
+def regions_of(mask: np.ndarray) -> np.ndarray:
+    """One plane whose value changes wherever a plane does: the class of a one-hot mask, else which planes are marked.
+
+    Example:
+        >>> overlapping = np.array([[[0, 0], [1, 0], [1, 1]]])
+        >>> regions_of(overlapping).tolist()
+        [[0, 1, 3]]
+    """
+    if mask.ndim == 2 or mask.shape[-1] == 1:
+        return plane_of(mask)
+    sums = mask.sum(axis=-1, dtype=np.float64)
+    if np.ptp(sums) <= 1e-3 * abs(sums).max():
+        return plane_of(mask)
+    if mask.shape[-1] > _BITS:
+        return np.where(mask.any(axis=-1), mask.argmax(axis=-1), -1).astype(np.int16)
+    marked = mask > mask.max() / 2
+    return (marked << np.arange(mask.shape[-1])).sum(axis=-1).astype(np.int16)
 
 
 def _slices(array: np.ndarray, batch: Batch, across: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from segnosis.core.sample import Pair
 from segnosis.doctor.digest import digest
-from segnosis.doctor.evidence._batch_pairs import plane_of
+from segnosis.doctor.evidence._batch_pairs import regions_of
 from segnosis.doctor.evidence._mask_look import as_plane
 from segnosis.doctor.evidence._places import MOST_NAMED, place
 
@@ -163,7 +163,7 @@ def _mask_bits(mask: np.ndarray | None) -> bytes | None:
     if mask is None or mask.size == 0:
         return None
     plane, _ = as_plane(mask)
-    plane = plane if plane.ndim == 2 else plane_of(plane)
+    plane = plane if plane.ndim == 2 else regions_of(plane)
     rows, columns = (np.linspace(0, size - 1, 32).round().astype(int) for size in plane.shape[:2])
     small = plane[np.ix_(rows, columns)]
     values, counts = np.unique(small, return_counts=True)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from segnosis.core.sample import Pair
-from segnosis.doctor.evidence._batch_pairs import plane_of
+from segnosis.doctor.evidence._batch_pairs import regions_of
 from segnosis.doctor.evidence._mask_look import as_plane
 from segnosis.doctor.evidence._oriented_edges import (
     DIHEDRAL,
@@ -187,7 +187,7 @@ class Scan:
         if pair.image is None or pair.mask is None or pair.image.ndim not in (2, 3):
             return
         plane, layout = as_plane(pair.mask)
-        plane = plane_of(plane) if layout == "stack" else plane
+        plane = regions_of(plane) if layout == "stack" else plane
         if plane.ndim == 3:  # a colour picture: any change of colour is an outline
             plane = plane[..., :3].astype(np.float32) @ np.array([1, 2, 4], np.float32)
         if plane.size == 0 or min(pair.image.shape[:2]) < 8:

@@ -19,7 +19,7 @@ import numpy as np
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.evidence._batch_pairs import middles_of, pairs_of, plane_of
+from segnosis.doctor.evidence._batch_pairs import middles_of, pairs_of, regions_of
 from segnosis.doctor.evidence._oriented_edges import (
     DIHEDRAL,
     Field,
@@ -144,7 +144,7 @@ def _searched(pairs: Sequence[Pair]) -> SampleMoves:
     for pair in pairs:
         if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
             continue
-        plane = resizable(plane_of(pair.mask))
+        plane = resizable(regions_of(pair.mask))
         both = edges_and_outline(pair.image, plane)
         if both is not None:
             fields.append(both[0])
