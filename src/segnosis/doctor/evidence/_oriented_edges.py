@@ -9,10 +9,12 @@ strength alone does so in 90.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import irfft2, rfft2
 
 GRID = 64
@@ -187,14 +189,31 @@ def turned(outline: Outline, name: str) -> Outline:
 
 def best_shift(image: Field, outline: Outline, reach: int = GRID // 8) -> tuple[int, int, float, float]:
     """Shift of the outline that agrees best: `(rows, columns)` in cells, its agreement, and the agreement unshifted."""
-    size = 2 * GRID
-    cross = sum(
-        irfft2(rfft2(image[..., k], (size, size)) * np.conj(rfft2(outline.field[..., k], (size, size))), (size, size))
-        for k in (1, 2)
-    )
+    size = (2 * GRID, 2 * GRID)
+    product = sum(rfft2(image[..., k], size) * np.conj(rfft2(outline.field[..., k], size)) for k in (1, 2))
     near = np.r_[-reach : reach + 1]
-    window = cross[np.ix_(near, near)]
-    mean = float((image[..., 0] * outline.near).sum())
-    window = window / np.sqrt(max(float((image[..., 0] ** 2 * outline.near).sum()) - mean**2, 1e-4))
-    row, column = np.unravel_index(window.argmax(), window.shape)
-    return int(row) - reach, int(column) - reach, float(window.max()), float(window[reach, reach])
+    window = irfft2(product, size)[np.ix_(near, near)]
+    return _best(window.ravel() / _spread(image, outline.near[None])[0], reach)
+
+
+def best_shifts(
+    image: Field, outlines: Sequence[Outline], reach: int = GRID // 8
+) -> list[tuple[int, int, float, float]]:
+    """`best_shift` of many outlines on one image, as one product of matrices."""
+    padded = np.pad(image[..., 1:], ((reach, reach), (reach, reach), (0, 0)))
+    places = sliding_window_view(padded, (GRID, GRID), axis=(0, 1)).reshape((2 * reach + 1) ** 2, -1)
+    fields = np.stack([np.moveaxis(outline.field[..., 1:], -1, 0).ravel() for outline in outlines])
+    spread = _spread(image, np.stack([outline.near for outline in outlines]))
+    return [_best(scores, reach) for scores in (places @ fields.T).T / spread[:, None]]
+
+
+def _best(scores: np.ndarray, reach: int) -> tuple[int, int, float, float]:
+    row, column = divmod(int(scores.argmax()), 2 * reach + 1)
+    return row - reach, column - reach, float(scores.max()), float(scores[scores.size // 2])
+
+
+def _spread(image: Field, near: np.ndarray) -> np.ndarray:
+    """Standard deviation of the strength of edges near each of the outlines, `(outlines,)`."""
+    mean = (image[..., 0] * near).sum(axis=(1, 2))
+    square = (image[..., 0] ** 2 * near).sum(axis=(1, 2))
+    return np.asarray(np.sqrt(np.maximum(square - mean**2, 1e-4)))

@@ -9,7 +9,7 @@ mirrored at random 0.5 to 0.85, turned 0.24 to 0.36, turned and shifted 0.01 to 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from segnosis.doctor.evidence._oriented_edges import (
     Field,
     Outline,
     agreement,
-    best_shift,
+    best_shifts,
     edges_and_outline,
     mask_outline,
     resizable,
@@ -38,6 +38,8 @@ _MOST, _FEWEST, _OTHERS = 48, 12, 7
 _AS_GIVEN, _SHIFTED = "as given", "shifted"
 _CLEAR = 8.0
 _ZOOMS = (0.6, 0.75, 1.3, 1.5, 1.75, 2.0)
+_ANGLES = (-48, -36, -24, -12, 12, 24, 36, 48)
+"""Degrees; an outline still fits the edges a few degrees off."""
 _STILL = 1  # cells that a search may stray without meaning it
 ONE_TURN, AS_GIVEN = 0.7, 0.15
 """Shares of masks with which one turn explains all: those that fit by it at least, those that fit as given at most."""
@@ -109,7 +111,7 @@ class SampleMoves:
     Attributes:
         compared: Samples whose image has edges and whose mask has outlines.
         turns: Over mirror images and quarter turns.
-        shifts: Over these, zooms, and shifts by up to an eighth; `None` where the turns alone are clear.
+        shifts: Over these, zooms, rotations, and shifts by up to an eighth; `None` where the turns alone are clear.
     """
 
     compared: int
@@ -158,19 +160,19 @@ def _searched(pairs: Sequence[Pair]) -> SampleMoves:
     by_turn = _by_turn(fields, turns)
     if by_turn.stands_out >= _CLEAR:
         return SampleMoves(len(fields), by_turn)
-    zooms = {
-        f"zoomed by {factor:g}": [
-            mask_outline(_zoomed(plane, factor)) or outline for plane, outline in zip(planes, outlines, strict=True)
-        ]
-        for factor in _ZOOMS
+    further = {f"zoomed by {factor:g}": (factor, 0) for factor in _ZOOMS}
+    further |= {f"rotated by {angle}°": (1.0, angle) for angle in _ANGLES}
+    warped = {
+        name: [mask_outline(_warped(plane, *how)) or outline for plane, outline in zip(planes, outlines, strict=True)]
+        for name, how in further.items()
     }
-    return SampleMoves(len(fields), by_turn, _by_shift(fields, turns | zooms))
+    return SampleMoves(len(fields), by_turn, _by_shift(fields, turns | warped))
 
 
-def _zoomed(plane: np.ndarray, factor: float) -> np.ndarray:
-    """The mask, larger by a factor about its middle; outside is what its corner holds."""
+def _warped(plane: np.ndarray, factor: float, angle: float) -> np.ndarray:
+    """The mask, larger by a factor and turned about its middle; outside is what its corner holds."""
     height, width = plane.shape[:2]
-    matrix = np.array([[factor, 0, (1 - factor) * width / 2], [0, factor, (1 - factor) * height / 2]])
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, factor)
     corner = float(plane[0, 0])
     return cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=corner)
 
@@ -194,23 +196,24 @@ def _by_shift(fields: list[Field], turns: dict[str, list[Outline]]) -> Search:
     chosen = np.random.default_rng(0)
     best, given, moves = [], [], Counter[str]()
     for k, field in enumerate(fields):
-        name, own_best, own_given = _search(field, turns, k)
-        moves[name] += 1
         others = chosen.choice([j for j in range(len(fields)) if j != k], min(_OTHERS, len(fields) - 1), replace=False)
-        found = [_search(field, turns, j)[1:] for j in others]
-        best.append(own_best - float(np.mean([other[0] for other in found])))
-        given.append(own_given - float(np.mean([other[1] for other in found])))
+        (name, own_best, own_given), *found = _search(field, turns, [k, *others])
+        moves[name] += 1
+        best.append(own_best - float(np.mean([other[1] for other in found])))
+        given.append(own_given - float(np.mean([other[2] for other in found])))
     return _found(np.array(best), np.array(given), moves)
 
 
-def _search(field: Field, turns: dict[str, list[Outline]], mask: int) -> tuple[str, float, float]:
-    """The move that fits best, how well it fits, and how well the outline fits as it is given."""
-    found = {name: best_shift(field, outlines[mask]) for name, outlines in turns.items()}
-    name = max(found, key=lambda name: found[name][2])
-    row, column, score, _ = found[name]
-    if name == _AS_GIVEN and max(abs(row), abs(column)) > _STILL:
-        name = _SHIFTED
-    return name, score, found[_AS_GIVEN][3]
+def _search(field: Field, turns: dict[str, list[Outline]], masks: Sequence[int]) -> Iterator[tuple[str, float, float]]:
+    """Of each mask the move that fits best, how well it fits, and how well the outline fits as it is given."""
+    names = list(turns)
+    found = best_shifts(field, [turns[name][mask] for mask in masks for name in names])
+    for start in range(0, len(found), len(names)):
+        tried = dict(zip(names, found[start : start + len(names)], strict=True))
+        name = max(names, key=lambda name: tried[name][2])
+        row, column, score, _ = tried[name]
+        shifted = name == _AS_GIVEN and max(abs(row), abs(column)) > _STILL
+        yield _SHIFTED if shifted else name, score, tried[_AS_GIVEN][3]
 
 
 def _found(best: np.ndarray, given: np.ndarray, moves: Counter[str]) -> Search:

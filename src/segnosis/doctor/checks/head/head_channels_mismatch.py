@@ -28,6 +28,7 @@ from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.loss_parts import LossParts
 from segnosis.doctor.evidence.numbered_objects import NumberedObjects
 from segnosis.doctor.patients import segmenter, squares
@@ -46,13 +47,15 @@ def check(
     forward: Mapping[str, Output] | None = None,
     loss_parts: LossParts | None = None,
     numbered_objects: NumberedObjects | None = None,
+    label_space: LabelSpace | None = None,
 ) -> Verdict:
     measured: dict[str, float | str | None] = {}
+    ignored = label_space.ignore if label_space is not None else frozenset()
     for head in heads:
         encoding, output = (encodings or {}).get(head.name), (forward or {}).get(head.name)
         channels = head.shape[-1] if head.shape else encoding.channels if encoding else None
         numbers = numbered_objects is not None and numbered_objects.sure  # of objects, not of classes: LAB003, LAB001
-        classes = None if numbers else _classes_from_zero(encoding, max_gap_classes)
+        classes = None if numbers else _classes_from_zero(encoding, ignored, max_gap_classes)
         measured = {"head": head.name, "channels": channels, "classes_in_masks": classes, "loss": head.loss_name}
         raises = loss_parts is not None and isinstance(loss_parts.outputs.get(head.name), Raised)
         problems = [
@@ -79,11 +82,11 @@ def check(
     return Healthy(measured)
 
 
-def _classes_from_zero(encoding: Encoding | None, most: int) -> int | None:
+def _classes_from_zero(encoding: Encoding | None, ignored: frozenset[float], most: int) -> int | None:
     """Number of class ids when they run 0, 1, 2 … without a gap; `None` when they do not or are something else."""
     if encoding is None or encoding.kind not in ("ids", "binary") or not encoding.values:
         return None
-    values = sorted(encoding.values)
+    values = sorted(set(encoding.values) - ignored)
     while len(values) > 1 and values[-1] > values[-2] + 1:  # a void value above the classes
         values.pop()
     whole = values == [float(i) for i in range(len(values))]
@@ -225,3 +228,13 @@ def sick_with_deeper_masks_and_a_loss_of_its_own() -> Case:
 
 def healthy() -> Case:
     return Case(model=segmenter(1, "sigmoid"), loss="binary_crossentropy", batches=squares("binary", num_classes=2))
+
+
+def healthy_void_after_the_last_class() -> Case:
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=3)
+    batches = squares("ids", num_classes=3)
+    for batch in batches:
+        batch.y[:, 0] = 3
+    return Case(model=segmenter(3, "softmax"), loss=loss, batches=batches)

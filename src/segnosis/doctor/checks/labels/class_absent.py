@@ -1,10 +1,10 @@
 """A class is named, but no training mask shows it.
 
 ## What it looks for
-Classes that the data set's list, the user or the head counts, and that occur in no training mask, after all of
-these were looked at. Where only the head counts it, that is suspected: a spare channel does no harm by itself. A class
-that validation has and training lacks is a contradiction. Where many named classes occur nowhere at all, the folder is
-an excerpt of a larger data set: that is only noted.
+Classes that the data set's list, the user or the head counts, and that occur in no training mask, after all of these
+were looked at, or 500; of fewer, twenty a class at least, it is suspected. Where only the head counts it, that is
+suspected: a spare channel does no harm by itself. A class that validation has and training lacks is a contradiction.
+Where many named classes occur nowhere at all, the folder is an excerpt of a larger data set: that is only noted.
 
 ## Why the model does not learn
 What was never shown cannot be learned: the IoU of that class is 0 or not defined, and the mean over classes with
@@ -42,6 +42,7 @@ def check(
     *,
     excerpt: int = 3,
     enough: int = 500,
+    enough_per_class: int = 20,
 ) -> Verdict:
     count = label_space.num_classes
     if count is None or count < 2:
@@ -55,14 +56,16 @@ def check(
         return NotApplicable("the targets are no class ids")
     if form != "planes" and target_census.census.fractional:
         return NotApplicable("the targets hold values between the classes")
-    if samples < min(enough, num_samples or enough):
+    is_part = samples < min(enough, num_samples or enough)
+    if is_part and samples < enough_per_class * (target_census.planes if form == "planes" else count):
         return NotApplicable(f"{samples} samples are too few to call a class absent; it takes all, or {enough}")
     if form == "planes":
         planes = target_census.planes
-        return _told(list(target_census.empty_planes), [], planes, samples, label_space, max(excerpt, planes // 3))
+        empty, excerpt = list(target_census.empty_planes), max(excerpt, planes // 3)
+        return _told(empty, [], planes, samples, label_space, excerpt, is_part=is_part)
     present = {int(value) for value in target_census.census.without(label_space.ignore) if 0 <= value < count}
     absent = [class_id for class_id in range(count) if class_id not in present and class_id not in label_space.ignore]
-    return _told(absent, [], count, samples, label_space, excerpt)
+    return _told(absent, [], count, samples, label_space, excerpt, is_part=is_part)
 
 
 def _as_stored(census: LabelCensus, spec: DatasetSpec, space: LabelSpace, excerpt: int) -> Verdict:
@@ -86,7 +89,16 @@ def _as_stored(census: LabelCensus, spec: DatasetSpec, space: LabelSpace, excerp
     return _told(absent, only_elsewhere, len(classes), masks, space, excerpt)
 
 
-def _told(absent: list[int], elsewhere: list[int], count: int, masks: int, space: LabelSpace, excerpt: int) -> Verdict:
+def _told(
+    absent: list[int],
+    elsewhere: list[int],
+    count: int,
+    masks: int,
+    space: LabelSpace,
+    excerpt: int,
+    *,
+    is_part: bool = False,
+) -> Verdict:
     measured = {
         "classes": count,
         "absent": ", ".join(map(str, absent)) or "none",
@@ -110,7 +122,7 @@ def _told(absent: list[int], elsewhere: list[int], count: int, masks: int, space
             measured=measured,
             fix=f"Set `num_classes={count - len(absent)}` and number the classes anew, or add masks that show them",
             where=tuple(space.name(class_id) for class_id in absent),
-            level="suspected" if space.said_by == "head" else "proven",
+            level="suspected" if is_part or space.said_by == "head" else "proven",
             severity="note" if len(absent) >= excerpt else "error",
         )
     return Healthy(measured)

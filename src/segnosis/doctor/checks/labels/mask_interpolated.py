@@ -6,7 +6,7 @@ JPEG, anti-aliasing or resizing of a black-and-white mask. Steps between two reg
 pass through the ids in between: a resized mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's
 other masks have too, as nested organs do, are told from those. Where a quarter of such steps or more do, of every pair
 of ids, that is suspected. So is an id that fills areas and yet borders on another mostly as a line of one or two
-pixels in front of a third, on either side of it in number.
+pixels in front of a third, on either side of it in number, unless two other ids touch with none in between.
 
 ## Why the model does not learn
 Every border carries a rim of pixels of a class that is not there. The network learns phantom classes around its
@@ -47,6 +47,7 @@ def check(
     fewest_steps_of_pair: int = 30,
     min_smooth_everywhere: float = 0.25,
     min_line: float = 0.5,
+    min_smooth_of_lines: float = 0.04,
     max_share_of_lines: float = 0.1,
 ) -> Verdict:
     after = target_census is not None
@@ -132,7 +133,7 @@ def check(
                 where=tuple(census.ridged.where),
                 level="proven" if census.ridged.count <= 0.1 * census.masks else "suspected",
             )
-    if lined[0] >= min_line:
+    if lined[0] >= min_line and (not shares or least >= min_smooth_of_lines):
         lower, between, upper = lined[1]
         return Finding(
             says=f"{lined[0]:.0%} of the border of {between} with {upper if lined[2] else lower} is a line of one or "
