@@ -33,8 +33,14 @@ class Known:
 
     @property
     def range(self) -> float:
-        """Distance from perfect to the worst of the others, the yardstick for "nearly equal"."""
-        return max(abs(other - self.perfect) for other in (self.grey, self.shuffled, self.wrong))
+        """Distance from perfect to the worst of the others, the yardstick for "nearly equal"; of finite ones.
+
+        Example:
+            >>> Known(0.0, 1.5, 8.5, float("inf")).range
+            8.5
+        """
+        distances = (abs(other - self.perfect) for other in (self.grey, self.shuffled, self.wrong))
+        return max((distance for distance in distances if np.isfinite(distance)), default=float("inf"))
 
 
 @dataclass(frozen=True)
