@@ -174,14 +174,16 @@ def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
         pixels = source.fill(source.index.entries[0], windows.read(top, left, height, width))
         return harmonise(pixels, spec.channels, spec.dtype, windows.path)
 
-    def bands() -> Iterator[np.ndarray]:
-        for _, rows in predictor.rows(read, windows.size):
-            mask = post.decide(rows)
-            counts[:] += np.bincount(mask.ravel(), minlength=len(counts))
-            yield mask
-
-    _put(target, lambda path: write_tiff(path, bands(), windows.size, pictures.palette(spec.num_classes)))
+    bands = _counted((post.decide(rows) for _, rows in predictor.rows(read, windows.size)), counts)
+    _put(target, lambda path: write_tiff(path, bands, windows.size, pictures.palette(spec.num_classes)))
     return counts
+
+
+def _counted(masks: Iterator[np.ndarray], counts: np.ndarray) -> Iterator[np.ndarray]:
+    """The masks as they come; their pixels are added to `counts`, `(num_classes,)`."""
+    for mask in masks:
+        counts += np.bincount(mask.ravel(), minlength=len(counts))
+        yield mask
 
 
 def _planes(task: Task) -> Iterator[np.ndarray] | None:
@@ -199,14 +201,12 @@ def _by_planes(task: Task, planes: Iterator[np.ndarray], file: Path, target: Pat
     predictor, post, spec = ensemble(settings), _post(settings.postprocessing), spec_of(settings.runs[0])
     counts = np.zeros(spec.num_classes, np.int64)
 
-    def masks() -> Iterator[np.ndarray]:
-        for plane in planes:
-            image = harmonise(source.fill(source.index.entries[0], plane), spec.channels, spec.dtype, file)
-            mask = post.decide(predictor.probabilities(image))
-            counts[:] += np.bincount(mask.ravel(), minlength=len(counts))
-            yield mask
+    def mask_of(plane: np.ndarray) -> np.ndarray:
+        image = harmonise(source.fill(source.index.entries[0], plane), spec.channels, spec.dtype, file)
+        return post.decide(predictor.probabilities(image))
 
-    _put(target, lambda path: cast(Any, source.reader).write_planes(path, masks(), file))
+    masks = _counted(map(mask_of, planes), counts)
+    _put(target, lambda path: cast(Any, source.reader).write_planes(path, masks, file))
     return counts
 
 

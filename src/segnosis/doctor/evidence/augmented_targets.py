@@ -145,8 +145,10 @@ def _foreground(mask: np.ndarray, ignore: list[float]) -> np.ndarray:
 
 def _covered(image: np.ndarray) -> float:
     """Share of the pixels that are of the commonest colour."""
-    _, counts = np.unique(image[::2, ::2].reshape(-1, image.shape[-1]), axis=0, return_counts=True)
-    return float(counts.max() / counts.sum())
+    colours = image[::2, ::2].reshape(-1, image.shape[-1])
+    ordered = colours[np.lexsort(colours.T)]  # a quarter of the time of `np.unique` over rows
+    changes = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1), True])
+    return float(np.diff(changes).max() / len(ordered))
 
 
 def _at_ends(image: np.ndarray, original: np.ndarray) -> float:

@@ -121,7 +121,8 @@ def ids_of(mask: np.ndarray) -> np.ndarray:
 def _independent_in_each(values: np.ndarray) -> np.ndarray:
     """Effective number of samples per quantity; samples sorted by a class still differ in all the others."""
     found = np.array([_independent(column) for column in values.T])
-    return np.maximum(found, np.where(np.arange(len(found)) < len(MEASURES), 0, found[: len(MEASURES)].min()))
+    measures, areas = np.split(found, [len(MEASURES)])
+    return np.append(measures, np.maximum(areas, measures.min()))
 
 
 def _independent(column: np.ndarray) -> float:
