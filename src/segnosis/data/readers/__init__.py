@@ -13,6 +13,7 @@ NOT_UNITS = (
     "json_records",
     "masks_drawn",
     "naming",
+    "nifti_volume",
     "protobuf",
     "tables",
     "tiff_pages",

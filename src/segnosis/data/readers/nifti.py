@@ -10,21 +10,25 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from segnosis.core.errors import DataError
+from segnosis.data.readers import nifti_volume
 from segnosis.data.readers.base import Entry, Folder, Index, Truth, example_mask, ordered, path_id
 from segnosis.data.readers.naming import key_of, preference, role_of_folder, split_of_folder, volume_group
+from segnosis.data.readers.nifti_volume import as_planes, frames_of, in_order, opened, slice_axis, voxels
 
 PRIORITY = 30
 LOOKS_FOR = "NIfTI volumes `*.nii(.gz)` with masks named `_gt`, `_seg`, `_mask` or `label`, or in `labelsTr/`"
 RANDOM_ACCESS = False
-MAX_VOXELS = 1 << 31
 _SUFFIXES = (".nii.gz", ".nii")
+
+write_mask = nifti_volume.write_mask
+write_planes = nifti_volume.write_planes
+write_probabilities = nifti_volume.write_probabilities
 
 
 def recognise(folder: Folder) -> str | None:
@@ -64,11 +68,11 @@ def index(folder: Folder) -> Index:
 def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[int, int] | None = None) -> np.ndarray:
     """Planes `(planes, height, width)` or `(planes, height, width, channels)`, or the one plane `k`."""
     files = (entry.image,) if isinstance(entry.image, str) else entry.image
-    volumes, axes = [_volume(root / file) for file in files], [_axis(root / file) for file in files]
-    planes = [
-        _as_planes(volume, axis, _frames(volume.shape, axis, entry.slices))
-        for volume, axis in zip(volumes, axes, strict=True)
-    ]
+    planes = []
+    for file in files:
+        image = opened(root / file)
+        axis = slice_axis(image)
+        planes.append(as_planes(voxels(root / file, image), axis, frames_of(image.shape, axis, entry.slices)))
     shapes = {plane.shape for plane in planes}
     if len(shapes) > 1:
         raise DataError(
@@ -91,8 +95,8 @@ def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[in
 def read_mask(root: Path, entry: Entry, k: int | None = None) -> np.ndarray:
     """Planes `(planes, height, width)` of stored values, whole numbers as integers; or the one plane `k`."""
     path = root / str(entry.mask_file)
-    volume, axis = _volume(path), _axis(root / entry.image_file)
-    planes = _as_planes(volume, axis, _frames(volume.shape, axis, entry.slices))
+    volume, axis = voxels(path, opened(path)), slice_axis(opened(root / entry.image_file))
+    planes = as_planes(volume, axis, frames_of(volume.shape, axis, entry.slices))
     if planes.dtype.kind == "f":
         rounded = np.rint(planes)
         if np.array_equal(rounded, planes):  # a float header around whole numbers: the numbers are what is stored
@@ -105,9 +109,9 @@ def image_kind(root: Path, entry: Entry) -> tuple[int, str]:
     """Channels from the headers; volumes are float32."""
     if not isinstance(entry.image, str):
         return len(entry.image), "float32"
-    shape = _header(root / entry.image).shape
-    in_time = _frames(shape, _axis(root / entry.image), entry.slices)
-    return int(shape[3]) if len(shape) == 4 and not in_time else 1, "float32"
+    image = opened(root / entry.image)
+    in_time = frames_of(image.shape, slice_axis(image), entry.slices)
+    return int(image.shape[3]) if len(image.shape) == 4 and not in_time else 1, "float32"
 
 
 def image_planes(root: Path, file: str, *, channels: int | None = None) -> int:
@@ -116,9 +120,9 @@ def image_planes(root: Path, file: str, *, channels: int | None = None) -> int:
     It is where `channels` is 1: a mask has one, and so may have what a network takes. Else it is that of the channels.
     """
     try:
-        shape = _header(root / file).shape
-        frames = shape[3] if len(shape) == 4 and channels == 1 else 1
-        return int(shape[_axis(root / file)] * frames) if len(shape) > 2 else 1
+        image = opened(root / file)
+        frames = image.shape[3] if len(image.shape) == 4 and channels == 1 else 1
+        return int(image.shape[slice_axis(image)] * frames) if len(image.shape) > 2 else 1
     except DataError:  # told when it is read
         return 1
 
@@ -162,7 +166,7 @@ def together(root: Path, files: Sequence[str], channels: int | None) -> list[tup
 def _has_channels(path: Path) -> bool:
     """Whether a volume has a fourth axis, and so is no channel of another."""
     try:
-        shape = _header(path).shape
+        shape = opened(path).shape
     except DataError:  # told when it is read
         return False
     return len(shape) > 3 and shape[3] > 1
@@ -170,20 +174,15 @@ def _has_channels(path: Path) -> bool:
 
 def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
     """Millimetres between rows and between columns of a plane."""
-    path = root / entry.image_file
-    zooms = [float(z) for z in _header(path).header.get_zooms()[:3]]
-    columns, rows = [z for i, z in enumerate(zooms) if i != _axis(path)] if len(zooms) == 3 else zooms[:2]
+    image = opened(root / entry.image_file)
+    zooms = [float(z) for z in image.header.get_zooms()[:3]]
+    columns, rows = [z for i, z in enumerate(zooms) if i != slice_axis(image)] if len(zooms) == 3 else zooms[:2]
     return (rows, columns) if rows > 0 and columns > 0 else None
 
 
 def affine(root: Path, entry: Entry) -> np.ndarray:
     """The image's voxel → millimetre matrix, `(4, 4)`."""
-    return np.asarray(_header(root / entry.image_file).affine, dtype=np.float64)
-
-
-def write_mask(path: Path, planes: np.ndarray, like: Path) -> Path:
-    """Write predicted planes `(planes, height, width)` as a volume on the grid of `like`: same shape and affine."""
-    return _save(path, _on_grid(np.asarray(planes, dtype=np.uint8), like), like)
+    return np.asarray(opened(root / entry.image_file).affine, dtype=np.float64)
 
 
 def read_planes(root: Path, entry: Entry) -> Iterator[np.ndarray] | None:
@@ -192,75 +191,14 @@ def read_planes(root: Path, entry: Entry) -> Iterator[np.ndarray] | None:
     They are where the slice axis is the last in space, in one file: a compressed one is read on from plane to plane.
     """
     path = root / entry.image_file
-    image = _header(path, keep_file_open=True)
-    if not isinstance(entry.image, str) or len(image.shape) < 3 or _axis(path) != 2:
+    image = opened(path, keep_file_open=True)
+    if not isinstance(entry.image, str) or len(image.shape) < 3 or slice_axis(image) != 2:
         return None
-    frames = _frames(image.shape, 2, entry.slices)
+    frames = frames_of(image.shape, 2, entry.slices)
     if entry.slices != image.shape[2] * max(frames, 1) or (len(image.shape) == 4 and not frames):
         return None
 
-    def planes() -> Iterator[np.ndarray]:
-        for plane in range(entry.slices):
-            frame, k = divmod(plane, image.shape[2])
-            at = (slice(None), slice(None), k, *([frame] if frames else []))
-            try:
-                pixels = np.asanyarray(image.dataobj[at])
-            except Exception as error:  # truncated gzip streams, short files and wrong types each raise their own
-                raise _broken(path, error) from error
-            yield pixels.T
-
-    return planes()
-
-
-def write_planes(path: Path, planes: Iterable[np.ndarray], like: Path) -> Path:
-    """`write_mask` of planes as they come, for a volume that `read_planes` reads."""
-    from nibabel.openers import ImageOpener
-
-    image = _like(np.broadcast_to(np.uint8(0), _header(like).shape), like)
-    image.update_header()
-    image.header.set_slope_inter(1, 0)  # an image forgets it: saving one finds it anew
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with ImageOpener(str(path), "wb") as file:
-        image.header.write_to(file)
-        file.write(bytes(image.header.get_data_offset() - file.tell()))
-        for plane in planes:
-            file.write(np.ascontiguousarray(plane, np.uint8).tobytes())
-    return path
-
-
-def write_probabilities(path: Path, planes: np.ndarray, like: Path) -> Path:
-    """Write `(planes, height, width, num_classes)` float32 on the grid of `like`, the classes along a last axis."""
-    classes = [_on_grid(np.asarray(planes[..., k], np.float32), like) for k in range(planes.shape[-1])]
-    return _save(path, np.stack(classes, axis=-1), like)
-
-
-def _on_grid(volume: np.ndarray, like: Path) -> np.ndarray:
-    """Planes `(planes, height, width)` turned to the axes of the volume `like`."""
-    source = _header(like)
-    if frames := _frames(source.shape, _axis(like), len(volume)):
-        volume = volume.reshape(frames, -1, *volume.shape[1:])
-        return np.moveaxis(np.swapaxes(volume, 2, 3), (0, 1), (3, _axis(like)))
-    return np.moveaxis(np.swapaxes(volume, 1, 2), 0, _axis(like)) if len(source.shape) > 2 else volume[0].T
-
-
-def _save(path: Path, volume: np.ndarray, like: Path) -> Path:
-    import nibabel
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(_like(np.ascontiguousarray(volume), like), path)
-    return path
-
-
-def _like(volume: np.ndarray, like: Path) -> Any:
-    """`volume` with the affine and header of the volume `like`, its values as they are."""
-    import nibabel
-
-    source = _header(like)
-    header = source.header.copy()
-    header.set_data_dtype(volume.dtype)
-    header.set_slope_inter(1, 0)
-    header["cal_min"] = header["cal_max"] = 0  # the brightness that the image is shown with
-    return nibabel.Nifti1Image(volume, source.affine, header)
+    return in_order(path, image, entry.slices, frames)
 
 
 def example(root: Path) -> tuple[Truth, ...]:
@@ -331,68 +269,6 @@ def _pairs(folder: Folder) -> tuple[list[tuple[tuple[str, ...] | str, str, str, 
     return found, alone
 
 
-def _header(path: Path, **how: Any) -> Any:
-    import nibabel
-
-    try:
-        image: Any = nibabel.load(path, **how)
-        shape = tuple(int(size) for size in image.shape)
-    except Exception as error:  # nibabel raises whatever a damaged header leads to
-        raise _broken(path, error) from error
-    if not 2 <= len(shape) <= 4 or min(shape) < 1 or int(np.prod(shape, dtype=np.float64)) > MAX_VOXELS:
-        raise DataError(
-            "A NIfTI volume has 3 dimensions, or 4 with time or channels last.",
-            file=path,
-            received={"shape": shape},
-            cure="Save it as (x, y, slices) or (x, y, slices, frames).",
-        )
-    if (kind := image.get_data_dtype()).kind not in "biuf":
-        raise DataError(
-            "A voxel of a NIfTI volume is one real number.",
-            file=path,
-            received={"data type": " ".join(kind.names) if kind.names else kind.name},
-            cure="Save colours as a fourth axis of channels, and complex values as their magnitude.",
-        )
-    return image
-
-
-def _volume(path: Path) -> np.ndarray:
-    image = _header(path)
-    try:
-        return np.asanyarray(image.dataobj)
-    except Exception as error:  # truncated gzip streams, short files and wrong types each raise their own
-        raise _broken(path, error) from error
-
-
-def _axis(path: Path) -> int:
-    """The slice axis: the one of clearly the widest spacing, else the last."""
-    image = _header(path)
-    zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
-    if len(zooms) < 3:
-        return 2
-    widest = int(np.argmax(zooms))
-    return widest if zooms[widest] > 1.2 * sorted(zooms)[1] else 2
-
-
-def _frames(shape: tuple[int, ...], axis: int, planes: int) -> int:
-    """Frames of a volume of `shape`, of which an entry has so many `planes`; 0 where a fourth axis holds channels."""
-    return int(shape[3]) if len(shape) == 4 and shape[3] > 1 and planes == shape[axis] * shape[3] else 0
-
-
-def _as_planes(volume: np.ndarray, axis: int, frames: int) -> np.ndarray:
-    if volume.ndim == 2:
-        return volume.T[None]
-    if volume.ndim == 4 and volume.shape[3] == 1:
-        volume = volume[..., 0]
-    first = np.moveaxis(volume, axis, 0)  # (planes, x, y[, frames or channels])
-    if volume.ndim == 3:
-        return np.swapaxes(first, 1, 2)
-    if not frames:
-        return np.swapaxes(first, 1, 2)
-    by_frame = np.swapaxes(np.moveaxis(first, 3, 0), 2, 3)
-    return by_frame.reshape(-1, *by_frame.shape[2:])
-
-
 def _dataset_json(folder: Folder) -> tuple[tuple[str, ...], int | None]:
     """Class names and ignored value of a `dataset.json` (Medical Segmentation Decathlon, nnU-Net)."""
     for path in folder.paths(("dataset.json",)):
@@ -407,15 +283,6 @@ def _dataset_json(folder: Folder) -> tuple[tuple[str, ...], int | None]:
         if named and sorted(named) == list(range(len(named))):
             return tuple(named[i] for i in range(len(named))), ignore
     return (), None
-
-
-def _broken(path: Path, error: Exception) -> DataError:
-    return DataError(
-        "A NIfTI file must be whole and readable.",
-        file=path,
-        received={"problem": f"{type(error).__name__}: {error}"},
-        cure="Copy it again from its source, or remove it together with its mask.",
-    )
 
 
 def _last(path: str) -> str:
