@@ -15,7 +15,7 @@ from segnosis.core.errors import ArgumentError, DataError, RunError, SegnosisErr
 from segnosis.core.run_folder import RunFolder, read_json, write_json, write_text
 from segnosis.data.dataset import Dataset
 from segnosis.data.source import Source
-from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, files_of, predict_one, spec_of, target_of
+from segnosis.jobs.predict_one import Settings, Task, Told, ensemble, files_of, predict_one, spec_of
 from segnosis.jobs.run import Run, data_of, members
 from segnosis.jobs.spread import spread
 from segnosis.training.listener import Listener
@@ -99,7 +99,7 @@ def predict(
     nan = runs[0].plan.nan if nan is None else nan
     found = data.open_images(images, without=output, channels=spec_of(str(runs[0].out)).channels, nan=nan)
     tasks = [Task(part, output, settings) for part in _files(found)]
-    targets = [target_of(task) for task in tasks]
+    targets = [task.target for task in tasks]
     _distinct(tasks)
     _ours(output, targets)
     if others := found.source.index.left_out:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from PIL import Image
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.discovery import imported
-from segnosis.core.errors import DataError, RunError
+from segnosis.core.errors import DataError
 from segnosis.data.dataset import Dataset, harmonise
 from segnosis.data.windows import TiffWindows, write_tiff
+from segnosis.jobs.prediction_files import (
+    TIFF,
+    mask_file,
+    overlay_file,
+    probabilities_file,
+    put,
+    write_mask,
+    write_overlay,
+    write_probabilities,
+)
 
 if TYPE_CHECKING:
     from segnosis.training.postprocess import Postprocessing
@@ -28,7 +35,6 @@ LARGE = 1 << 24
 """Pixels of a TIFF from which on it is read and written by windows, where nothing is asked for that needs it whole."""
 HUGE = 1 << 26
 """Pixels of a TIFF from which on it is never whole in memory."""
-_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class Task:
     settings: Settings
 
     @property
+    def target(self) -> Path:
+        """Where the mask goes."""
+        return mask_file(self.images, self.output)
+
+    @property
     def id(self) -> str:
         """The image's name, as in `areas.csv`."""
         return self.images.source.index.entries[0].id
@@ -83,24 +94,14 @@ class Done(NamedTuple):
     """Whether it held NaN or infinity, read as the number that was told."""
 
 
-def target_of(task: Task) -> Path:
-    """Where the mask of a task goes: the image's name, in a format that holds what it came in."""
-    source = task.images.source
-    entry = source.index.entries[0]
-    name = Path(entry.image_file).name.lower()
-    if entry.slices and hasattr(source.reader, "write_mask"):
-        return task.output / (entry.id + (".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix))
-    return task.output / (entry.id + (".tif" if entry.slices or name.endswith(_TIFF) else ".png"))
-
-
 def files_of(task: Task) -> list[Path]:
     """Every file that a task writes, the mask first."""
-    target, settings = target_of(task), task.settings
+    target, settings = task.target, task.settings
     files = [target]
     if settings.probabilities:
-        files.append(_probabilities_of(task.images.source.reader, target))
+        files.append(probabilities_file(task.images, target))
     if settings.overlay:
-        files.append(_beside(target, ".overlay.png"))
+        files.append(overlay_file(target))
     return files
 
 
@@ -108,9 +109,9 @@ def predict_one(task: Task) -> Done | DataError:
     """Predict the file of `task` and write its mask, last of all; gives its areas, or what is wrong with the file."""
     source = task.images.source
     entry = source.index.entries[0]
-    file, target = source.root / entry.image_file, target_of(task)
+    file, target = source.root / entry.image_file, task.target
     try:
-        if not entry.slices and file.suffix.lower() in _TIFF and (windows := _large(file, task.settings)) is not None:
+        if not entry.slices and file.suffix.lower() in TIFF and (windows := _large(file, task.settings)) is not None:
             with windows:
                 rows = _rows(task, _by_windows(task, windows, target))
         elif (planes := _planes(task)) is not None:
@@ -127,7 +128,7 @@ def _whole(task: Task, file: Path, target: Path) -> np.ndarray:
     from segnosis.training import pictures
 
     settings, source = task.settings, task.images.source
-    entry, reader = source.index.entries[0], source.reader
+    entry = source.index.entries[0]
     predictor, post, spec = ensemble(settings), _post(settings.postprocessing), spec_of(settings.runs[0])
     masks, kept, images = [], [], []
     for k in range(max(entry.slices, 1)):
@@ -137,21 +138,12 @@ def _whole(task: Task, file: Path, target: Path) -> np.ndarray:
         kept += [found] if settings.probabilities else []
         images += [image] if settings.overlay else []
     mask = post.shaped(np.stack(masks))
-    colours = pictures.palette(spec.num_classes)
     if settings.probabilities:
-        _write_probabilities(reader, np.stack(kept), target, file)
+        write_probabilities(task.images, target, np.stack(kept))
     if settings.overlay:
         shown = int(np.argmax([np.count_nonzero(plane) for plane in mask]))
-        picture = pictures.png(_overlay(images[shown], mask[shown], spec.num_classes))
-        _put(_beside(target, ".overlay.png"), lambda path: path.write_bytes(picture))
-    if target.suffix == ".png":
-        _put(target, lambda path: path.write_bytes(_png(mask[0], colours)))
-    elif entry.slices and hasattr(reader, "write_mask"):
-        _put(target, lambda path: reader.write_mask(path, mask, file))
-    elif len(mask) == 1:
-        _put(target, lambda path: write_tiff(path, mask, mask.shape[1:], colours))
-    else:
-        _put(target, lambda path: _tiff(path, mask))
+        write_overlay(target, images[shown], mask[shown], spec.num_classes)
+    write_mask(task.images, target, mask, pictures.palette(spec.num_classes))
     return np.bincount(mask.ravel(), minlength=spec.num_classes)
 
 
@@ -175,7 +167,7 @@ def _by_windows(task: Task, windows: TiffWindows, target: Path) -> np.ndarray:
         return harmonise(pixels, spec.channels, spec.dtype, windows.path)
 
     bands = _counted((post.decide(rows) for _, rows in predictor.rows(read, windows.size)), counts)
-    _put(target, lambda path: write_tiff(path, bands, windows.size, pictures.palette(spec.num_classes)))
+    put(target, lambda path: write_tiff(path, bands, windows.size, pictures.palette(spec.num_classes)))
     return counts
 
 
@@ -206,7 +198,7 @@ def _by_planes(task: Task, planes: Iterator[np.ndarray], file: Path, target: Pat
         return post.decide(predictor.probabilities(image))
 
     masks = _counted(map(mask_of, planes), counts)
-    _put(target, lambda path: cast(Any, source.reader).write_planes(path, masks, file))
+    put(target, lambda path: cast(Any, source.reader).write_planes(path, masks, file))
     return counts
 
 
@@ -279,62 +271,3 @@ def _rows(task: Task, counts: np.ndarray) -> list[Told]:
         (task.id, name, int(n), round(int(n) / total, 6), "" if one is None else round(int(n) * one, 3), unit)
         for name, n in zip(names, counts, strict=True)
     ]
-
-
-def _write_probabilities(reader: Any, found: np.ndarray, target: Path, like: Path) -> None:
-    """`(planes, height, width, num_classes)`, in the volume's own format or as a TIFF with a page a class."""
-    file = _probabilities_of(reader, target)
-    if hasattr(reader, "write_probabilities"):
-        _put(file, lambda path: reader.write_probabilities(path, found, like))
-        return
-    pages = np.moveaxis(found, -1, 1)
-    _put(file, lambda path: _tiff(path, pages[0] if len(pages) == 1 else pages))
-
-
-def _probabilities_of(reader: Any, target: Path) -> Path:
-    suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
-    return _beside(target, f".probabilities{suffix if hasattr(reader, 'write_probabilities') else '.tif'}")
-
-
-def _beside(target: Path, ending: str) -> Path:
-    stem = target.name.removesuffix(".gz")
-    return target.with_name(stem.rsplit(".", 1)[0] + ending)
-
-
-def _overlay(image: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarray:
-    from segnosis.training import pictures
-
-    shown = pictures.grey_or_colour(image).copy()
-    found = mask > 0
-    shown[found] = shown[found] // 2 + pictures.paint(mask, num_classes)[found] // 2
-    return shown
-
-
-def _png(mask: np.ndarray, colours: np.ndarray) -> bytes:
-    picture = Image.fromarray(mask)
-    picture.putpalette(colours.ravel().tolist())
-    out = io.BytesIO()
-    picture.save(out, format="PNG", optimize=True)
-    return out.getvalue()
-
-
-def _tiff(path: Path, pages: np.ndarray) -> None:
-    import tifffile
-
-    tifffile.imwrite(path, pages, compression="zlib", photometric="minisblack", maxworkers=1)
-
-
-def _put(target: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file of that name in a folder of its own, and put it in place when it is whole."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as folder:
-            made = Path(folder) / target.name
-            write(made)
-            made.replace(target)
-    except OSError as error:
-        raise RunError(
-            "The output folder must be writable and have room.",
-            received={"path": str(target), "problem": error.strerror or str(error)},
-            cure="Free some space, or choose another folder with `-o`.",
-        ) from error
