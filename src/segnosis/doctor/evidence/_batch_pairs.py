@@ -14,9 +14,6 @@ import numpy as np
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 
-_BITS = 12
-"""So many planes make a number of their own for each way to overlap."""
-
 
 def images_of(batch: Batch, across: int = 0) -> np.ndarray | None:
     """The images of a batch, `(batch, height, width, channels)`: its largest input that can be one."""
@@ -104,34 +101,6 @@ def _seen_together(batch: Batch, across: int) -> np.ndarray | None:
         return first
     planes = [leaf.mean(-1, dtype="float32") for leaf in alike]
     return np.stack([np.abs(planes[0] - planes[1]), *planes], -1)
-
-
-def plane_of(mask: np.ndarray) -> np.ndarray:
-    """One plane of ids: the class of each pixel of a one-hot mask, else the values as they are."""
-    if mask.ndim == 2:
-        return mask
-    if mask.shape[-1] == 1:
-        return mask[..., 0]
-    return mask.argmax(-1).astype(np.int16)
-
-
-def regions_of(mask: np.ndarray) -> np.ndarray:
-    """One plane whose value changes wherever a plane does: the class of a one-hot mask, else which planes are marked.
-
-    Example:
-        >>> overlapping = np.array([[[0, 0], [1, 0], [1, 1]]])
-        >>> regions_of(overlapping).tolist()
-        [[0, 1, 3]]
-    """
-    if mask.ndim == 2 or mask.shape[-1] == 1:
-        return plane_of(mask)
-    sums = mask.sum(axis=-1, dtype=np.float64)
-    if np.ptp(sums) <= 1e-3 * abs(sums).max():
-        return plane_of(mask)
-    if mask.shape[-1] > _BITS:
-        return np.where(mask.any(axis=-1), mask.argmax(axis=-1), -1).astype(np.int16)
-    marked = mask > mask.max() / 2
-    return (marked << np.arange(mask.shape[-1])).sum(axis=-1).astype(np.int16)
 
 
 def _slices(array: np.ndarray, batch: Batch, across: int) -> np.ndarray:

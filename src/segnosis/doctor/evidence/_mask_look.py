@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
-Layout = Literal["ids", "copies", "colour", "stack"]
+from segnosis.doctor.evidence._mask_planes import Layout, as_plane
 
 _HALO = 17
 """Side of the window in which JPEG and anti-aliasing leave their grey levels: one 8 × 8 block on either side."""
@@ -76,22 +76,6 @@ def look(mask: np.ndarray) -> Look:
         return Look(layout, counts, solid, fractional, nonfinite, fuzz)
     steps, drawn = _steps(work.astype(np.int32), is_solid), _lines(work.astype(np.int32))
     return Look(layout, counts, solid, fractional, nonfinite, fuzz, *steps, *drawn)
-
-
-def as_plane(mask: np.ndarray) -> tuple[np.ndarray, Layout]:
-    """The plane of values of a mask, and how it was stored; an opaque alpha plane is left out."""
-    if mask.ndim == 2:
-        return mask, "ids"
-    if mask.ndim == 3 and mask.shape[-1] == 1:
-        return mask[..., 0], "ids"
-    if mask.ndim != 3:
-        return mask, "stack"
-    planes = mask.shape[-1]
-    if planes in (2, 4) and mask.dtype.kind in "ui" and (mask[..., -1] == mask[0, 0, -1]).all() and mask[0, 0, -1] > 0:
-        mask, planes = mask[..., :-1], planes - 1
-    if planes <= 3 and all(np.array_equal(mask[..., 0], mask[..., k]) for k in range(1, planes)):
-        return mask[..., 0], "copies" if planes > 1 else "ids"
-    return mask, "colour" if planes in (3, 4) else "stack"
 
 
 def _count(plane: np.ndarray) -> dict[float, int]:

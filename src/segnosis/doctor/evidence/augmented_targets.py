@@ -13,7 +13,7 @@ from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
-from segnosis.doctor.evidence.batch_split_statistics import ids_of
+from segnosis.doctor.evidence._mask_planes import ids_of
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.image_statistics import is_constant
 from segnosis.doctor.evidence.label_space import LabelSpace

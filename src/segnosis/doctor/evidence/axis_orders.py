@@ -9,7 +9,8 @@ from itertools import islice
 import numpy as np
 
 from segnosis.doctor.case import Batch
-from segnosis.doctor.evidence._batch_pairs import pairs_of, plane_of
+from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence._mask_planes import plane_of
 
 PRICE = "data"
 

@@ -14,7 +14,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
-from segnosis.doctor.evidence._mask_look import as_plane
+from segnosis.doctor.evidence._mask_planes import ids_of
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.split_statistics import MEASURES, Numbers, numbers, tabulated
@@ -108,14 +108,6 @@ def _once(pairs: Iterator[Pair]) -> Iterator[Pair]:
             continue
         seen.add(key)
         yield pair
-
-
-def ids_of(mask: np.ndarray) -> np.ndarray:
-    """Class ids, with rows of zeros of a one-hot mask as −1."""
-    plane, _ = as_plane(mask)
-    if plane.ndim == 2:
-        return plane
-    return np.where(plane.any(-1), plane.argmax(-1), -1)
 
 
 def _independent_in_each(values: np.ndarray) -> np.ndarray:

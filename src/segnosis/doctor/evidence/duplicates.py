@@ -10,8 +10,7 @@ import numpy as np
 
 from segnosis.core.sample import Pair
 from segnosis.doctor.digest import digest
-from segnosis.doctor.evidence._batch_pairs import regions_of
-from segnosis.doctor.evidence._mask_look import as_plane
+from segnosis.doctor.evidence._mask_planes import as_plane, regions_of
 from segnosis.doctor.evidence._places import MOST_NAMED, place
 
 PRICE = "data"

@@ -16,8 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from segnosis.core.sample import Pair
-from segnosis.doctor.evidence._batch_pairs import regions_of
-from segnosis.doctor.evidence._mask_look import as_plane
+from segnosis.doctor.evidence._mask_planes import as_plane, regions_of
 from segnosis.doctor.evidence._oriented_edges import (
     DIHEDRAL,
     GRID,

@@ -19,7 +19,8 @@ import numpy as np
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.evidence._batch_pairs import middles_of, pairs_of, regions_of
+from segnosis.doctor.evidence._batch_pairs import middles_of, pairs_of
+from segnosis.doctor.evidence._mask_planes import regions_of
 from segnosis.doctor.evidence._oriented_edges import (
     DIHEDRAL,
     Field,

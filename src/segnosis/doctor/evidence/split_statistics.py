@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segnosis.core.sample import Pair
-from segnosis.doctor.evidence._batch_pairs import plane_of
-from segnosis.doctor.evidence._mask_look import as_plane
+from segnosis.doctor.evidence._mask_planes import as_plane, plane_of
 
 PRICE = "data"
 MEASURES = ("brightness", "contrast", "mask area")

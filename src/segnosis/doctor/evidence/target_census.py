@@ -10,8 +10,9 @@ import numpy as np
 
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.evidence._batch_pairs import plane_of, targets_of
-from segnosis.doctor.evidence._mask_look import as_plane, look
+from segnosis.doctor.evidence._batch_pairs import targets_of
+from segnosis.doctor.evidence._mask_look import look
+from segnosis.doctor.evidence._mask_planes import as_plane, plane_of
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_census import Scan as Census
 from segnosis.doctor.evidence.label_space import LabelSpace
