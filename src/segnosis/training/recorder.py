@@ -45,10 +45,7 @@ class TwoTermModel(keras.Model):
     def compile(self, optimizer: Any, loss: keras.losses.Loss, **settings: Any) -> None:
         """Keras' compile; `loss` serves every output."""
         self.loss_of_one = loss
-        count = len(self.outputs)
-        if count > 1:
-            settings["loss_weights"] = [1.0 / count] * count
-        super().compile(optimizer, loss=loss if count == 1 else [loss] * count, **settings)
+        super().compile(optimizer, loss=loss, **settings)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
