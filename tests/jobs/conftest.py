@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ import pytest
 from segnosis import data
 from segnosis.core.run_folder import RunFolder, write_json
 from segnosis.data import phantom
+from segnosis.doctor.evidence import rate_trials
 from segnosis.training.plan import Plan
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_trials_of_the_rate() -> Iterator[None]:
+    """Two hundred steps to ask whether a few could have learned more: what `tests/doctor` is for."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rate_trials, "_PATIENCE", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")
