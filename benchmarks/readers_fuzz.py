@@ -8,6 +8,7 @@ more than 2 s of the processor, open a file outside the folder, or make the proc
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import resource
 import sys
@@ -176,6 +177,7 @@ def _wanted(names: list[str]) -> Iterator[str]:
 
 
 def main() -> None:
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it tells of every header that it mends
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("readers", nargs="*", help="readers to attack; all when left out")
     parser.add_argument("--trials", type=int, default=1000, help="damaged files a reader (`make fuzz`: 100 000)")

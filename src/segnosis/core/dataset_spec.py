@@ -67,7 +67,7 @@ class DatasetSpec:
         told = read_json(fingerprint, holds="spec")["spec"]
         try:
             return cls.from_json(told)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 "The fingerprint of a run says what its data set was.",
                 file=fingerprint,

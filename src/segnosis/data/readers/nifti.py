@@ -276,7 +276,7 @@ def _dataset_json(folder: Folder) -> tuple[tuple[str, ...], int | None]:
             labels = dict(json.loads(folder.text(path)).get("labels", {}))
             named = {int(v): str(k) for k, v in labels.items()} if not all(str(k).isdecimal() for k in labels) else None
             named = named if named is not None else {int(k): str(v) for k, v in labels.items()}
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, OverflowError, TypeError, AttributeError):
             continue
         ignore = next((value for value, name in named.items() if name.lower() == "ignore"), None)
         named = {value: name for value, name in named.items() if value != ignore}

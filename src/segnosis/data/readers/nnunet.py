@@ -117,7 +117,7 @@ def label_names(told: dict[str, Any]) -> tuple[tuple[str, ...], int | None]:
     try:
         by_value = all(str(key).isdecimal() for key in labels)
         named = {int(k if by_value else v): str(v if by_value else k) for k, v in labels.items()}
-    except (ValueError, TypeError):  # a list of values is a region
+    except (ValueError, OverflowError, TypeError):  # a list of values is a region
         ignore = labels.get("ignore")
         return (), ignore if isinstance(ignore, int) else None
     ignored = next((value for value, name in named.items() if name.lower() == "ignore"), None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.errors import DataError
+from segnosis.data.census import IGNORE
 from segnosis.data.readers import json_records
 from segnosis.data.readers.base import Entry, Folder, Index, Truth, example_image, example_mask
 
@@ -84,10 +85,12 @@ def stored_spec(root: Path) -> DatasetSpec:
         spec = DatasetSpec.from_json(_told(root)["spec"])
         named = all(isinstance(name, str) for name in spec.class_names) and spec.class_names
         numbers = isinstance(spec.channels, int) and isinstance(spec.ignore_class, int | None)
-        if not named or not numbers or spec.dtype not in _DTYPES or not set(spec.values) <= set(range(256)):
+        classes = {*range(len(spec.class_names)), IGNORE}
+        coded = set(spec.values) <= set(range(256)) and set(spec.values.values()) <= classes
+        if not named or not numbers or spec.dtype not in _DTYPES or not coded:
             raise ValueError("`spec` is not what a data set can be")
         return spec
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, KeyError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
         raise json_records.broken(root / MARK, error) from error
@@ -141,7 +144,7 @@ def _entries(folder: Folder, shard: Any) -> list[Entry]:
     try:
         name, size = str(shard["name"]), int(shard["bytes"])
         number, told = int(shard["samples"]), int(shard["index_crc32"])
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise json_records.broken(mark, ValueError(f"a shard without {error}")) from error
     body = folder.inside(f"{name}.bin", told_by=MARK)
     lines = folder.inside(f"{name}.jsonl", told_by=MARK)
