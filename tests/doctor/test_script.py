@@ -506,9 +506,12 @@ BY_STEP = (
     "keras.optimizers.SGD(0.1).apply([keras.ops.zeros(v.shape) for v in coder.trainable_variables], "
     "coder.trainable_variables)"
 )
+BY_BATCH = """coder.compile("sgd", "mse")
+        for _ in range(70):
+            coder.train_on_batch(images, images)"""
 
 
-@pytest.mark.parametrize("how", [BY_FIT, BY_STEP])
+@pytest.mark.parametrize("how", [BY_FIT, BY_STEP, BY_BATCH])
 def test_what_prepares_for_a_later_fit_is_let_run(room: Room, how: str) -> None:
     room.run(PRETRAINED.format(how=how, then="model.fit(x, y, epochs=3)"))
     (case,) = room.cases
@@ -516,7 +519,13 @@ def test_what_prepares_for_a_later_fit_is_let_run(room: Room, how: str) -> None:
     assert case.script.fit_line == room.line("model.fit(")
 
 
-@pytest.mark.parametrize("how", [BY_FIT, BY_STEP])
+def test_what_prepares_for_a_later_loop_of_batches_is_let_run(room: Room) -> None:
+    room.run(PRETRAINED.format(how=BY_FIT, then="[model.train_on_batch(x, y) for _ in range(70)]"))
+    (case,) = room.cases
+    assert case.loss.from_logits
+
+
+@pytest.mark.parametrize("how", [BY_FIT, BY_STEP, BY_BATCH])
 @pytest.mark.parametrize("then", ["pass", "KMeans().fit(x)", "if False: model.fit(x, y)"])
 def test_without_a_later_fit_the_only_training_is_examined(room: Room, how: str, then: str) -> None:
     outcome = room.run(PRETRAINED.format(how=how, then=then))

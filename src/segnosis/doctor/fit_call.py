@@ -81,9 +81,9 @@ def case_of_fit(
     return case, replaced
 
 
-def has_masks(case: Case) -> bool:
+def has_masks(batches: Sequence[Batch]) -> bool:
     """Whether a target is an image of few values: not a label for the whole image, nor a picture to be restored."""
-    for batch in case.batches or ():
+    for batch in batches:
         target = targets_of(batch)
         return target is not None and len(np.unique(target[:8])) <= _MOST_VALUES
     return True  # what cannot be drawn is examined: it may be what is wrong
@@ -98,6 +98,7 @@ class BatchLoop:
         self.first, self.bodies, self.variables = first, bodies, variables
         self.batches: list[Batch] = []
         self.is_open = True
+        self.prepares = False  # whether what trains on no masks comes before what may
         self.is_over = False  # whether the program ended without another batch
         self._start: list[tuple[Any, Any]] | None = None
 

@@ -24,13 +24,13 @@ from segnosis.doctor.counterfactual import settle
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import Progress, examine
 from segnosis.doctor.fit_call import BatchLoop, case_of_fit, has_masks
-from segnosis.doctor.fits_ahead import fits_ahead
 from segnosis.doctor.held_variables import variables_of
 from segnosis.doctor.interception import Interception, Place, TrainingCall, user_frames
 from segnosis.doctor.loop_body import bodies_of
 from segnosis.doctor.own_loop import OwnLoop, look_around
 from segnosis.doctor.random_state import random_state_kept
 from segnosis.doctor.snapshot import untouched
+from segnosis.doctor.trainings_ahead import trainings_ahead
 from segnosis.doctor.watch import Watch
 
 OnDiagnosis = Callable[[Diagnosis], None]
@@ -160,8 +160,8 @@ class _Run:
     def finish(self) -> None:
         """Examine `train_on_batch` loops that ended before they had shown enough batches, and loops of another kind."""
         with suppress(_Stop):
-            for loop in self.loops.values():
-                if loop.is_open and loop.batches and not self.stopped:
+            for loop in sorted(self.loops.values(), key=lambda loop: loop.prepares):
+                if loop.is_open and not self.stopped and not (loop.prepares and self.diagnoses):
                     loop.is_over = not self.crash
                     self.examine_loop(loop)
             if self.own_loop is not None and not self.diagnoses:
@@ -176,12 +176,12 @@ class _Run:
         with self.guarded():
             frames = user_frames()
             case, replaced = case_of_fit(call, self.script(call), self.budget, self.seed, variables_of(frames))
-            more = fits_ahead(frames)
-            prepares = more and not has_masks(case)
+            more = trainings_ahead(frames)
+            prepares = more and not has_masks(case.batches or ())
             if not prepares:
                 self.examine(case)
             if more and not prepares and not self.continue_ and self.diagnoses[-1].healthy:
-                self.notes.append("Another fit() stands further on; `--continue` trains, and examines that one too.")
+                self.notes.append("Another training stands further on; `--continue` examines that one too.")
             if call.refused is not None:
                 self.messages.append(f"fit() itself will refuse this call: {call.refused}.")
         if prepares:
@@ -206,10 +206,13 @@ class _Run:
             with self.guarded():
                 frames = user_frames()
                 loop = self.loops[id(call.model)] = BatchLoop(call, bodies_of(frames), variables_of(frames))
-        if not loop.is_open:
+                loop.add(call)
+                loop.prepares = trainings_ahead(frames) and not has_masks(loop.batches)
+        elif loop.is_open and not loop.prepares:
+            with self.guarded():
+                loop.add(call)
+        if not loop.is_open or loop.prepares:
             return call.proceed()
-        with self.guarded():
-            loop.add(call)
         try:
             result = call.proceed()
         except Exception:
@@ -229,7 +232,7 @@ class _Run:
             return
         with self.guarded():
             found = look_around(optimizer, variables, frames)
-            prepares = fits_ahead(frames)
+            prepares = trainings_ahead(frames)
         if found.model is not None:
             self.own_loop = found
             if not prepares:

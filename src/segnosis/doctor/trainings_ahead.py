@@ -11,8 +11,8 @@ from segnosis.doctor.program_text import Function, calls_behind, function_of, na
 _OF_KERAS = {"epochs", "validation_data", "validation_split", "steps_per_epoch", "initial_epoch"}
 
 
-def fits_ahead(frames: Sequence[FrameType]) -> bool:
-    """Whether a `fit` with arguments of Keras stands behind the lines that a program is at.
+def trainings_ahead(frames: Sequence[FrameType]) -> bool:
+    """Whether a `fit` with arguments of Keras, or a `train_on_batch`, stands behind the lines that a program is at.
 
     Looked for in the functions that are running, and in those of their files that they call further on. The other
     branch of an `if` that the program is inside of is none of it.
@@ -30,16 +30,16 @@ def _behind(frame: FrameType) -> bool:
     by_name = {node.name: node for node in ast.walk(tree) if isinstance(node, Function)}
     where = function_of(tree, frame) or tree
     calls = (call for call in calls_behind(where, frame.f_lineno) if call.lineno > frame.f_lineno)
-    return _reaches_fit(calls, by_name, set())
+    return _reaches_training(calls, by_name, set())
 
 
-def _reaches_fit(calls: Iterable[ast.Call], functions: dict[str, Function], met: set[str]) -> bool:
+def _reaches_training(calls: Iterable[ast.Call], functions: dict[str, Function], met: set[str]) -> bool:
     for call in calls:
         name = name_of(call)
-        if name == "fit" and _OF_KERAS & {keyword.arg for keyword in call.keywords}:
+        if name == "train_on_batch" or (name == "fit" and _OF_KERAS & {keyword.arg for keyword in call.keywords}):
             return True
         if name in functions and name not in met:
             met.add(name)
-            if _reaches_fit(calls_behind(functions[name], -1), functions, met):
+            if _reaches_training(calls_behind(functions[name], -1), functions, met):
                 return True
     return False
