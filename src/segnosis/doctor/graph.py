@@ -69,11 +69,11 @@ def ending(tensor: Any) -> Ending:
         if getattr(operation, "weights", None):
             layer = operation.name
             steps.extend(_own_activation(operation, node))
-            fed_by = _common_activation(node.input_tensors)
+            fed_by = _common_activation(node.input_tensors, tensor.shape[-1])
             break
         if len(node.input_tensors) != 1:
             layer = operation.name
-            common = _common_activation(node.input_tensors)
+            common = _common_activation(node.input_tensors, tensor.shape[-1])
             steps.append(Step(operation.name, common or "unknown", -1 if common else None))
             break
         steps.append(_told(operation, node))
@@ -221,16 +221,20 @@ def _own_activation(layer: Any, node: Any) -> list[Step]:
     return [Step(layer.name, does, axis)]
 
 
-def _common_activation(tensors: Sequence[Any]) -> str | None:
-    """The one output-like activation that all `tensors` come from, through gathering and reshaping layers."""
+def _common_activation(tensors: Sequence[Any], channels: int | None) -> str | None:
+    """The one output-like activation that all `tensors` come from, through gathering and reshaping layers.
+
+    Of more `channels` than the output has, they are features, and sigmoid a hidden unit.
+    """
     found = set()
     for tensor in tensors:
         for operation, node in _back(tensor):
             if getattr(operation, "weights", None):
-                found |= {step.does for step in _own_activation(operation, node)}
+                features = channels is not None and (node.outputs[0].shape[-1] or 0) > channels
+                found |= {"unknown"} if features else {step.does for step in _own_activation(operation, node)}
                 break
             if len(node.input_tensors) != 1:
-                common = _common_activation(node.input_tensors) if isinstance(operation, _GATHERS) else None
+                common = _common_activation(node.input_tensors, channels) if isinstance(operation, _GATHERS) else None
                 found.add(common or "unknown")
                 break
             step = _told(operation, node)

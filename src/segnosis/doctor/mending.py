@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import keras
@@ -13,6 +13,21 @@ from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.graph import all_layers
 from segnosis.doctor.random_state import random_state_kept, to_host
 from segnosis.doctor.snapshot import layer_copy, model_copy
+
+SATURATING = frozenset({"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"})
+"""Hidden units whose slope is next to nothing away from 0."""
+
+
+def relu_inside(model: keras.Model, ends: Collection[str]) -> None:
+    """Give hidden layers ReLU where they saturate, and every hidden kernel He's start; the layers `ends` stay."""
+    seeds = iter(range(1, 10_000))
+    for layer in all_layers(model):
+        if layer.name in ends:
+            continue
+        if getattr(getattr(layer, "activation", None), "__name__", "") in SATURATING:
+            layer.activation = keras.activations.relu
+        if isinstance(getattr(layer, "kernel", None), keras.Variable):
+            layer.kernel.assign(keras.initializers.HeNormal(seed=next(seeds))(layer.kernel.shape))
 
 
 def with_settings(case: Case, change: Callable[[keras.layers.Layer], object]) -> Case:

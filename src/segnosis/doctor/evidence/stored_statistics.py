@@ -37,6 +37,7 @@ _SCALINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "x / 127.5 - 1": lambda x: x / 127.5 - 1,
     "(x - mean) / std": lambda x: (x - _MEAN) / _DEVIATION if x.shape[-1] == 3 else x,
     "(x / 255 - mean) / std": lambda x: (x / 255 - _MEAN) / _DEVIATION if x.shape[-1] == 3 else x,
+    "(x - x.mean((0, 1, 2))) / x.std((0, 1, 2))": lambda x: (x - x.mean((0, 1, 2))) / (x.std((0, 1, 2)) + 1e-6),
     "x[..., ::-1]": lambda x: x[..., ::-1],
 }
 _LAYERS, _BATCHES, _IMAGES = 3, 2, 8

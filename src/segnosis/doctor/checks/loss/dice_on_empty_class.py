@@ -3,7 +3,8 @@
 ## What it looks for
 An image of background alone is put beside one with objects, with false positives predicted on both. When the loss has
 no gradient on the first, and such images are a good part of the data, they teach nothing. Of several classes, one is
-left out of an image and predicted nowhere in it, which is right: a loss that charges for it there charges always.
+left out of an image and predicted nowhere in it, which is right: a loss that charges for it there charges always. And
+one that pays more for an empty image left empty than 5 times what a wrong answer costs divides by next to nothing.
 
 ## Why the model does not learn
 An overlap per image is 0 / (something) without foreground: the loss is 1 there, whatever is predicted. With a smoothing
@@ -40,6 +41,8 @@ def check(
     min_empty: float = 0.2,
     certain_empty: float = 0.4,
     least_charged: float = 0.5,
+    most_paid: float = 5.0,
+    min_empty_paid: float = 0.05,
 ) -> Verdict:
     measured: dict[str, float | str | bool | None] = {}
     for head in heads:
@@ -72,6 +75,16 @@ def check(
                 level="proven" if encoding.absent >= certain_empty else "suspected",
                 severity="warning",
             )
+        usual = max(abs(loss.fitting.wrong), abs(loss.empty_nearly)) if loss.fitting else np.inf
+        if loss.empty_nearly - loss.empty_perfect > most_paid * usual and min_empty_paid <= empty < 1.0:
+            return Finding(
+                says=f"{empty:.0%} of the images have no foreground, and there {head.loss_name} falls from "
+                f"{loss.empty_nearly:.3g} to {loss.empty_perfect:.3g} when the last 0.1% of false positives go: to "
+                "predict nothing pays more than to be right.",
+                measured=measured,
+                fix="The same smoothing term above and below the line: `(2 * overlap + 1) / (total + 1)`.",
+                where=(head.loss_name,),
+            )
         if not loss.blind_on_empty or loss.zero_gradient or empty < min_empty or empty == 1.0:
             continue
         return Finding(
@@ -93,12 +106,12 @@ def _plain(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _dice(axes: tuple[int, ...]) -> Any:
+def _dice(axes: tuple[int, ...], above: float = 0.0) -> Any:
     def dice(y_true: Any, y_pred: Any) -> Any:
         import keras
 
         overlap = keras.ops.sum(y_true * y_pred, axis=axes)
-        return 1 - keras.ops.mean(2 * overlap / (keras.ops.sum(y_true + y_pred, axis=axes) + 1e-6))
+        return 1 - keras.ops.mean((2 * overlap + above) / (keras.ops.sum(y_true + y_pred, axis=axes) + 1e-6))
 
     return dice
 
@@ -106,6 +119,11 @@ def _dice(axes: tuple[int, ...]) -> Any:
 def sick() -> Case:
     batches = squares("binary", num_classes=2, empty=True)
     return Case(model=segmenter(1, "sigmoid"), loss=_dice((1, 2, 3)), batches=batches)
+
+
+def sick_smoothed_above_the_line_alone() -> Case:
+    batches = squares("binary", num_classes=2, empty=True)
+    return Case(model=segmenter(1, "sigmoid"), loss=_dice((1, 2, 3), above=1.0), batches=batches)
 
 
 def healthy() -> Case:
