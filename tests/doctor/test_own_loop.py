@@ -106,6 +106,23 @@ def test_a_loop_tells_its_data_and_its_loss(
     assert capsys.readouterr().out.count("going on") <= 1  # what is run again says nothing
 
 
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [("", ("conv2d",)), ("optimizer.apply_gradients(zip(gradients, model.layers[1].trainable_variables))", None)],
+)
+def test_layers_left_out_of_the_only_step_are_told(
+    examined: list[Case], again: str, expected: tuple[str, ...] | None
+) -> None:
+    head = HEAD.replace(
+        'keras.layers.Conv2D(1, 1, activation="sigmoid")(inputs)',
+        'keras.layers.Conv2D(1, 1, activation="sigmoid")(keras.layers.Conv2D(2, 1, name="conv2d")(inputs))',
+    ).replace("model.trainable_variables", "model.layers[-1].trainable_variables")
+    Path("train.py").write_text(head.replace("    return loss\n", f"    {again}\n    return loss\n") + "\nstep(x, y)\n")
+    diagnose_script("train.py")
+    (case,) = examined
+    assert case.left_out == expected
+
+
 def test_samples_of_a_generator_that_has_begun_are_left_to_the_program(examined: list[Case]) -> None:
     Path("train.py").write_text(
         HEAD

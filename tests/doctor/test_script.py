@@ -299,6 +299,20 @@ def test_a_short_train_on_batch_loop_is_examined_at_its_end(room: Room) -> None:
     assert room.cases[0].fit_arguments == {"epochs": 1, "steps_per_epoch": 3}  # all there will ever be
 
 
+@pytest.mark.parametrize(("given", "expected"), [("x_train[:4, ::-1]", 3), ("x_train[:4] / 2", None)])
+def test_held_out_arrays_are_found_where_the_loop_leaves_samples_as_they_are(
+    room: Room, given: str, expected: int | None
+) -> None:
+    room.run(f"""
+        model = compiled()
+        x_train, y_train, x_test, y_test = x[:9], y[:9], x[9:], y[9:]
+        for step in range(3):
+            model.train_on_batch({given}, y_train[:4])
+    """)
+    (case,) = room.cases
+    assert (None if case.validation_batches is None else len(case.validation_batches[0].x)) == expected
+
+
 def test_a_subclassed_model_with_its_own_train_step(room: Room) -> None:
     outcome = room.run("""
         class Net(keras.Model):

@@ -65,6 +65,7 @@ class Case:
         history: Metric name → value per epoch.
         fit_arguments: Arguments of the user's `fit` call by name.
         variables: What the user's program holds where it trains, by name.
+        left_out: Layers that could train and whose variables a loop of the program's own hands to no optimizer.
         script: The user's program, when one is examined.
         num_samples: Number of training samples when known without drawing them all.
     """
@@ -87,6 +88,7 @@ class Case:
     history: Mapping[str, Sequence[float]] | None = None
     fit_arguments: Mapping[str, Any] | None = None
     variables: Mapping[str, Any] | None = None
+    left_out: Sequence[str] | None = None
     script: Script | None = None
     backbone_weights: str | None = None
     num_samples: int | None = None

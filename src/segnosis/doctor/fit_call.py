@@ -15,6 +15,7 @@ from segnosis.doctor.batches import Drawn, Limits, as_tensors, draw, sample_coun
 from segnosis.doctor.capture import build_case
 from segnosis.doctor.case import Batch, Budget, Case, Script
 from segnosis.doctor.evidence._batch_pairs import targets_of
+from segnosis.doctor.held_variables import held_out_of
 from segnosis.doctor.interception import TrainingCall
 from segnosis.doctor.legacy_images import legacy_fields
 from segnosis.doctor.loop_body import LoopBody, planned_by
@@ -132,10 +133,14 @@ class BatchLoop:
     def case(self, script: Script, budget: Budget, seed: int) -> Case:
         """The case that this loop is."""
         drawn = Drawn(tuple(self.batches), None)
+        first = self.batches[0]
+        found = held_out_of(self.variables or {}, first.x, first.y)
+        held_out = draw(*found, shuffle=False, limits=_VALIDATION) if found is not None else None
         planned = {"epochs": 1, "steps_per_epoch": len(self.batches)} if self.is_over else planned_by(self.bodies)
         return build_case(
             self.first.model,
             drawn,
+            held_out,
             class_weight=self.first.arguments.get("class_weight"),
             fit_arguments=planned,
             variables=self.variables,

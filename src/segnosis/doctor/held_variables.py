@@ -51,6 +51,44 @@ def sides_of(variables: Mapping[str, Any]) -> tuple[SimpleNamespace, SimpleNames
     return sides[0], sides[1]
 
 
+def held_out_of(variables: Mapping[str, Any], x: Any, y: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Held-out images and targets in variables named as those are that a batch `(x, y)` was taken from.
+
+    Only where the batch holds samples as these variables do: what a loop does to its own, others may miss.
+
+    Example:
+        >>> images, masks = np.arange(8.0).reshape(4, 2), np.eye(4)
+        >>> named = {"x_train": images, "y_train": masks, "x_test": images[:1], "y_test": masks[:1]}
+        >>> [part.shape for part in held_out_of(named, images[2:], masks[2:])]
+        [(1, 2), (1, 4)]
+    """
+    train, held_out = sides_of(variables)
+    found = []
+    for part in (x, y):
+        names = [
+            name
+            for name, array in vars(train).items()
+            if _holds(array, part) and np.shape(getattr(held_out, name, ()))[1:] == array.shape[1:]
+        ]
+        if len(names) != 1:
+            return None
+        found.append(np.asarray(getattr(held_out, names[0])))
+    return (found[0], found[1]) if len(found[0]) == len(found[1]) else None
+
+
+def _holds(array: Any, part: Any) -> bool:
+    """Whether one of the samples of `array` is the first of `part`, turned or mirrored perhaps."""
+    if not (isinstance(array, np.ndarray) and isinstance(part, np.ndarray)) or array.shape[1:] != part.shape[1:]:
+        return False
+    if array.dtype.kind not in "uifb" or part.dtype.kind not in "uifb" or not part.size:
+        return False
+    first = np.sort(part[0], axis=None)
+    return any(
+        row.min() == first[0] and row.max() == first[-1] and np.array_equal(np.sort(row, axis=None), first)
+        for row in array
+    )
+
+
 def lists_of(variables: Mapping[str, Any], of_pairs: bool = False) -> dict[str, Any]:
     """Lists of names or numbers, and tables; with `of_pairs` lists of pairs of names too."""
 

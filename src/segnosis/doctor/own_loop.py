@@ -7,6 +7,7 @@ or arrays of the shape that it takes, and the one loss there is. What several va
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ from keras.src.trainers import data_adapters
 from segnosis.doctor.batches import Drawn, Limits, as_tensors, draw
 from segnosis.doctor.capture import build_case
 from segnosis.doctor.case import Batch, Budget, Case, Script
+from segnosis.doctor.graph import all_layers
 from segnosis.doctor.held_variables import variables_of
 from segnosis.doctor.loop_body import LoopBody, LoopSamples, bodies_of, planned_by, samples_of
 from segnosis.doctor.own_loss import OwnLoss, own_loss
+from segnosis.doctor.program_text import name_of
 from segnosis.doctor.random_state import random_state_kept, to_host
 from segnosis.doctor.snapshot import untouched
 
@@ -44,6 +47,7 @@ class OwnLoop:
         names: What was found → the variable's name in the program.
         bodies: The `for` and `while` statements around the step, the innermost first.
         variables: What the program holds, by name.
+        left_out: Layers that could train, of which the first step changes nothing.
     """
 
     model: keras.Model | None
@@ -54,6 +58,7 @@ class OwnLoop:
     names: Mapping[str, str] = field(default_factory=dict)
     bodies: tuple[LoopBody, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def samples(self) -> LoopSamples | None:
@@ -86,6 +91,7 @@ class OwnLoop:
             optimizer=self.optimizer,
             fit_arguments=planned_by(self.bodies),
             variables=self.variables,
+            left_out=self.left_out if _steps_in(script.source) == 1 else None,  # another step may change them
             script=script,
             budget=budget,
             seed=seed,
@@ -137,7 +143,21 @@ def look_around(optimizer: Any, variables: Sequence[Any] | None, frames: Sequenc
     if found:
         names["loss"] = found[0]
     loss = found[1] if found else None
-    return OwnLoop(model, optimizer, data[1:], validation[1:], loss, names, bodies_of(frames), held)
+    left_out = tuple(
+        layer.name
+        for layer in all_layers(model)
+        if layer.trainable_variables and not changed & {id(variable) for variable in layer.trainable_variables}
+    )
+    return OwnLoop(model, optimizer, data[1:], validation[1:], loss, names, bodies_of(frames), held, left_out)
+
+
+def _steps_in(source: str) -> int:
+    """In how many places a program hands gradients to an optimizer."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    except SyntaxError:  # a notebook's magic
+        return 0
+    return sum(name_of(call) in ("apply_gradients", "apply", "stateless_apply") for call in calls)
 
 
 def _data(model: keras.Model, held: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

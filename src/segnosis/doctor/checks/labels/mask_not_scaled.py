@@ -60,10 +60,10 @@ def check(
     if binary and numbered_objects is not None and numbered_objects.sure:
         seen = numbered_objects
         return Finding(
-            says=f"The targets of a one-channel head number the objects, 1 to {seen.most}: in {seen.numbered} of "
-            f"{seen.masks} masks every value is one piece, and they run as far as there are objects. The head tells "
-            "objects from background, from 0 to 1.",
-            measured={**measured, "masks": seen.masks, "numbered": seen.numbered},
+            says=f"The targets of a one-channel head number the objects, 1 to {seen.most}: in {seen.pieces} of "
+            f"{seen.masks} masks every value is one piece, and how far they run differs from mask to mask. The head "
+            "tells objects from background, from 0 to 1.",
+            measured={**measured, "masks": seen.masks, "of_one_piece_each": seen.pieces},
             fix='`mask = (mask > 0).astype("float32")`',
             where=("batch 0",),
             pictures=mask_values(label_census, target_census),

@@ -4,8 +4,9 @@
 Frozen layers whose kernels still hold what their random initializer gives and whose biases and statistics never left
 their start: a note where they are in the encoder and below 3 % of the weights, since what is behind them makes do. A
 frozen head or decoder. A model of which nothing trains at all, or whose own `train_step` never gives gradients to its
-optimizer, or none for layers that still hold random numbers (one step is made on a copy). And a trunk that was frozen
-by counting layers, where the count ends in the middle of a block and BatchNormalization layers behind it go on moving.
+optimizer, or none for layers that still hold random numbers (one step is made on a copy); a loop whose one step leaves
+such layers out. And a trunk that was frozen by counting layers, where the count ends in the middle of a block and
+BatchNormalization layers behind it go on moving.
 
 ## Why the model does not learn
 Freezing keeps what was learned before. A frozen random layer keeps noise: everything behind it must make do with that.
@@ -38,6 +39,7 @@ def check(
     min_random_share: float = 0.0,
     min_share_of_encoder: float = 0.03,
     own_step: OwnStep | None = None,
+    left_out: Sequence[str] | None = None,
 ) -> Verdict:
     parts, frozen = trainable_map.parts, trainable_map.frozen
     if not parts:
@@ -70,16 +72,26 @@ def check(
             fix="`self.optimizer.apply(gradients, self.trainable_variables)` at the end of `train_step`.",
             where=("train_step",),
         )
-    left_out = [part for part in parts if own_step is not None and part.name.split("/")[-1] in own_step.left_out]
-    if own_step is not None and own_step.applied and not own_step.raised and _random(left_out):
+    by_loop = [part for part in parts if part.name.split("/")[-1] in (left_out or ())]
+    if random_by_loop := _random(by_loop):
+        return Finding(
+            says=f"The loop leaves {len(by_loop)} of {len(parts) - len(frozen)} layers that could train out of its "
+            f"step, and {len(random_by_loop)} of them still hold the random numbers they were made with.",
+            measured={**measured, "layers_left_out": len(by_loop)},
+            fix="`weights = model.trainable_variables`, for `tape.gradient(loss, weights)` and for "
+            "`optimizer.apply_gradients(zip(gradients, weights))`.",
+            where=_names(by_loop),
+        )
+    by_step = [part for part in parts if own_step is not None and part.name.split("/")[-1] in own_step.left_out]
+    if own_step is not None and own_step.applied and not own_step.raised and _random(by_step):
         return Finding(
             says=f"One step of your `train_step` gives its optimizer {own_step.given} of {own_step.trainable} "
-            f"trainable variables: {len(left_out)} layers are left out, and still hold the random numbers they were "
+            f"trainable variables: {len(by_step)} layers are left out, and still hold the random numbers they were "
             "made with.",
-            measured={**measured, "variables_given": own_step.given, "layers_left_out": len(left_out)},
+            measured={**measured, "variables_given": own_step.given, "layers_left_out": len(by_step)},
             fix="`weights = self.trainable_variables`, for `tape.gradient(loss, weights)` and for "
             "`self.optimizer.apply(gradients, weights)`.",
-            where=_names(left_out),
+            where=_names(by_step),
         )
     if sum(part.weights for part in random) > min_random_share * total:
         stages = {part.stage for part in random}
@@ -187,6 +199,10 @@ def sick() -> Case:
 
 def sick_all_frozen() -> Case:
     return _case(["encoder_conv", "head"])
+
+
+def sick_left_out_by_a_loop() -> Case:
+    return replace(_case([]), left_out=("encoder_conv",))
 
 
 def sick_frozen_by_index() -> Case:
