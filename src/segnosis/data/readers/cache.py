@@ -1,12 +1,22 @@
-"""Decoded arrays kept in memory up to a bound, so that the second epoch reads no file."""
+"""Decoded arrays kept in memory up to a bound, so that the second epoch reads no file.
+
+A volume that cannot be read is told once for all its planes, not read again for each.
+"""
 
 from __future__ import annotations
 
+import copy
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 import numpy as np
+
+from segnosis.core.errors import DataError
+
+_BROKEN_FOR = 10.0
+"""Seconds for which a volume that could not be read is not tried again: each of its planes will be asked for."""
 
 
 class Cache:
@@ -26,9 +36,14 @@ class Cache:
         self._recent: OrderedDict[Hashable, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
         self._loading: dict[Hashable, threading.Lock] = {}
+        self._broken: OrderedDict[Hashable, tuple[float, DataError]] = OrderedDict()
 
     def get(self, key: Hashable, load: Callable[[], np.ndarray], *, slices: bool = False) -> np.ndarray:
-        """The array of `key`, loaded at most once at a time; it is read-only."""
+        """The array of `key`, loaded at most once at a time; it is read-only.
+
+        Raises:
+            DataError: `load` raises it, or did so a few seconds ago for the same slices.
+        """
         with self._lock:
             found = self._find(key)
             if found is not None:
@@ -37,10 +52,20 @@ class Cache:
         with mine:
             with self._lock:
                 found = self._find(key)
+                broken = self._broken.get(key)
             if found is not None:
                 return found
+            if broken is not None and time.monotonic() - broken[0] < _BROKEN_FOR:
+                raise copy.copy(broken[1])
             try:
                 array = load()
+            except DataError as error:
+                if slices:
+                    with self._lock:
+                        self._broken[key] = time.monotonic(), copy.copy(error)
+                        while len(self._broken) > self.recent:
+                            self._broken.popitem(last=False)
+                raise
             finally:
                 with self._lock:
                     self._loading.pop(key, None)
