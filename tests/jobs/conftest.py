@@ -15,7 +15,7 @@ from segnosis.doctor.evidence import rate_trials
 from segnosis.training.plan import Plan
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_trials_of_the_rate() -> Iterator[None]:
     """Two hundred steps to ask whether a few could have learned more: what `tests/doctor` is for."""
     with pytest.MonkeyPatch.context() as patched:

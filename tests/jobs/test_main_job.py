@@ -21,12 +21,12 @@ from segnosis.training.plan import Plan
 NASTY = "a \"b\" <script>alert(1)</script> 'ü' 🫀"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hearts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return phantom.write(tmp_path_factory.mktemp("hearts"), subjects=8, size=48, slices=4)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run(hearts: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     plan = Plan(
         data=str(hearts), model_arguments={"width": 4, "depth": 2}, preprocessing="standardize", size=(48, 48),

@@ -117,9 +117,7 @@ def test_a_changed_pixel_is_found(volumes: Dataset, tmp_path: Path) -> None:
     assert packed[1].mask is not None
 
 
-@pytest.mark.parametrize(
-    "ids", [{"0": 0, "1": -1}, {"0": 0, "1": 200}, {"0": 0, "1": "x"}, {"0": 0, "1": float("inf")}]
-)
+@pytest.mark.parametrize("one", [-1, 200, "x", float("inf")])
 def test_a_damaged_table_of_classes_is_told(volumes: Dataset, tmp_path: Path, one: object) -> None:
     out = pack(volumes.root, tmp_path / "out")
     told = json.loads((out / "pack.json").read_text())

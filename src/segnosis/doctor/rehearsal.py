@@ -74,6 +74,13 @@ def own_step(model: keras.Model, batch: Batch) -> None:
     model.reset_metrics()
 
 
+def at_rate(optimizer: Any, rate: float) -> Any:
+    """An optimizer that is nobody else's, with this rate in place of its own and of its schedule."""
+    optimizer.__dict__["_learning_rate"] = None
+    optimizer._learning_rate = keras.Variable(rate, dtype="float32", trainable=False, name="learning_rate")
+    return optimizer
+
+
 def loss_weights_of(model: keras.Model) -> Any:
     """The weights of the losses as the user compiled them."""
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)

@@ -31,7 +31,7 @@ from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.random_state import to_host
-from segnosis.doctor.rehearsal import Rehearsal, loss_weights_of
+from segnosis.doctor.rehearsal import Rehearsal, at_rate, loss_weights_of
 from segnosis.doctor.snapshot import borrowed, optimizer_copy
 
 PRICE = "gradient"
@@ -223,8 +223,7 @@ class _Trainer:
 
     def use(self, optimizer: Any, rate: float) -> None:
         """Train with this optimizer, which must not be the user's own, and make two steps to know their time."""
-        optimizer.__dict__["_learning_rate"] = None
-        optimizer._learning_rate = keras.Variable(rate, dtype="float32", trainable=False, name="learning_rate")
+        at_rate(optimizer, rate)
         if self._rehearsal is not None:
             self._rehearsal.restart()
         self._rehearsal = Rehearsal(self._model, self._loss, optimizer, self._loss_weights)

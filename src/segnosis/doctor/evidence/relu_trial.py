@@ -28,7 +28,7 @@ from segnosis.doctor.evidence.planned_training import PlannedTraining
 from segnosis.doctor.graph import all_layers
 from segnosis.doctor.mending import relu_inside
 from segnosis.doctor.random_state import to_host
-from segnosis.doctor.rehearsal import Rehearsal, loss_weights_of
+from segnosis.doctor.rehearsal import Rehearsal, at_rate, loss_weights_of
 from segnosis.doctor.snapshot import model_copy, optimizer_copy
 
 PRICE = "gradient"
@@ -54,6 +54,7 @@ class ReluTrial:
         guessing: What guessing by class frequency costs; empty where that cannot be told.
         more_steps, later: Three times the steps as given, on the first batch, and the loss after them; 0 and `None`
             where the network learns as it is, or ReLU does not help it.
+        gave_up: Why the trial was not made to its end; empty when it was.
     """
 
     units: tuple[str, ...]
@@ -67,6 +68,11 @@ class ReluTrial:
     guessing: tuple[float, ...] = ()
     more_steps: int = 0
     later: float | None = None
+    gave_up: str = ""
+
+
+class _OutOfTimeError(Exception):
+    """The trial takes longer than a probe may."""
 
 
 def measure(
@@ -92,17 +98,16 @@ def measure(
     given = few_with_foreground(batches, heads, encodings, _SEEDS)
     until = time.process_time() + _PATIENCE
 
+    told = ReluTrial(tuple(dict.fromkeys(units)), len(units), len(hidden), _STEPS, (), ())
+
     def rehearsal(copy: keras.Model) -> Rehearsal:
-        own = optimizer_copy(inner)
-        own.__dict__["_learning_rate"] = None
-        own._learning_rate = keras.Variable(rate, dtype="float32", trainable=False)
-        return Rehearsal(copy, loss, own, loss_weights_of(model))
+        return Rehearsal(copy, loss, at_rate(optimizer_copy(inner), rate), loss_weights_of(model))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NaN is an answer here
         try:
             guesses = guessing(model, given, heads, encodings, forward)
-            told = ReluTrial(tuple(dict.fromkeys(units)), len(units), len(hidden), _STEPS, (), (), guessing=guesses)
+            told = replace(told, guessing=guesses)
             as_given, plain = rehearsal(model_copy(model, given[0].x)), []
             for index, batch in enumerate(given):
                 plain.append(_trained(as_given, batch, until, guesses[index] if guesses else None))
@@ -117,6 +122,8 @@ def measure(
                 told = replace(told, more_steps=_MORE_STEPS, later=later.end)
         except Unavailable:
             raise
+        except _OutOfTimeError as reason:
+            return replace(told, gave_up=str(reason))
         except Exception as error:  # anything that anyone's model or loss can raise; fit() raises the same
             raise Unavailable(f"a training step raises ({raised(error).error})") from error
     return replace(told, start=_starts(plain), end=_ends(plain), relu_start=_starts(relu), relu_end=_ends(relu))
@@ -139,7 +146,7 @@ def _trained(rehearsal: Rehearsal, batch: Batch, until: float, against: float | 
         if len(losses) >= 3 and np.mean(losses[-3:]) < 0.8 * goal:
             break
         if time.process_time() > until:
-            raise Unavailable(f"{_PATIENCE:.0f} s did not suffice for a trial of the hidden units")
+            raise _OutOfTimeError(f"{_PATIENCE:.0f} s of processor time did not suffice to try ReLU in their place")
     end = float(np.mean(losses[-3:])) if isfinite(losses[-1]) else float("inf")
     return _Run(losses[0], end, end < goal)
 

@@ -19,6 +19,8 @@ factors multiply. The first layers then stay as random as they were, whatever th
 
 from __future__ import annotations
 
+from math import isfinite
+
 from segnosis.doctor.case import Case
 from segnosis.doctor.evidence.activations import Activations
 from segnosis.doctor.evidence.gradients import Gradients
@@ -80,6 +82,8 @@ def check(
             where=tuple(slope.path for slope in kernels[:8]),
         )
     if ratio >= max_ratio or (moved is not None and moved >= max_moved) or (moved is None and ratio >= sure_ratio):
+        if relu_trial is not None and relu_trial.gave_up:
+            return NotApplicable(f"most hidden layers are sigmoids, but {relu_trial.gave_up}")
         return _by_trial(relu_trial, measured, max_fall, min_against_guessing, max_with_relu) or Healthy(measured)
     weak = [slope.path for slope in kernels if (slope.data or 0.0) < max_ratio * (last.data or 0.0)]
     return Finding(
@@ -100,14 +104,16 @@ def _by_trial(
     max_with_relu: float,
 ) -> Finding | None:
     """Saturating units with which a few dozen steps get nowhere, and ReLU with which they do."""
-    if trial is None or not trial.relu_start:
+    if trial is None or not trial.relu_start or not all(map(isfinite, trial.end)):
         return None
-    shares = [relu / end for relu, end in zip(trial.relu_end, trial.end, strict=True)]
     if trial.guessing:
         limits = [min_against_guessing * guess for guess in trial.guessing]
     else:
         limits = [(1 - max_fall) * start for start in trial.start]
-    if any(end < limit for end, limit in zip(trial.end, limits, strict=True)) or max(shares) > max_with_relu:
+    if any(end < max(limit, 1e-9) for end, limit in zip(trial.end, limits, strict=True)):
+        return None
+    shares = [relu / end for relu, end in zip(trial.relu_end, trial.end, strict=True)]
+    if max(shares) > max_with_relu:
         return None
     units = " and ".join(trial.units)
     later = "" if trial.later is None else f"; {trial.more_steps} steps as given take the first to {trial.later:.3g}"
