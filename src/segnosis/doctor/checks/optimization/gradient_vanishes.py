@@ -153,7 +153,7 @@ def _case(activation: str, depth: int = 9, optimizer: str = "SGD") -> Case:
     return Case(
         model=segmenter(3, "softmax", before=layers),
         loss="categorical_crossentropy",
-        optimizer=keras.optimizers.SGD(0.01) if optimizer == "SGD" else keras.optimizers.Adam(3e-3),
+        optimizer=keras.optimizers.SGD(0.01) if optimizer == "SGD" else keras.optimizers.Adam(0.01),
         batches=squares("one-hot", count=3),
         fit_arguments={"epochs": 5, "steps_per_epoch": 20},
     )
