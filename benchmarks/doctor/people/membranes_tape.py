@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image
 
-ROOT = os.environ.get("EM_ROOT", "/work/shared/data/em_membrane")
+ROOT = "em_membrane"
 PATCH = 64
 BATCH = 8
 STEPS, EVERY = 240, 60
