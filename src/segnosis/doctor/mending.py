@@ -14,7 +14,7 @@ from segnosis.doctor.graph import all_layers
 from segnosis.doctor.random_state import random_state_kept, to_host
 from segnosis.doctor.snapshot import layer_copy, model_copy
 
-SATURATING = frozenset({"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"})
+_SATURATING = frozenset({"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"})
 """Hidden units whose slope is next to nothing away from 0."""
 
 
@@ -24,7 +24,7 @@ def relu_inside(model: keras.Model, ends: Collection[str]) -> None:
     for layer in all_layers(model):
         if layer.name in ends:
             continue
-        if getattr(getattr(layer, "activation", None), "__name__", "") in SATURATING:
+        if getattr(getattr(layer, "activation", None), "__name__", "") in _SATURATING:
             layer.activation = keras.activations.relu
         if isinstance(getattr(layer, "kernel", None), keras.Variable):
             layer.kernel.assign(keras.initializers.HeNormal(seed=next(seeds))(layer.kernel.shape))

@@ -13,6 +13,10 @@ from segnosis.doctor.random_state import to_host
 from segnosis.doctor.snapshot import steps_itself
 
 
+class OutOfTimeError(Exception):
+    """A trial would take longer than a probe may."""
+
+
 class Rehearsal:
     """A borrowed model, compiled for training that begins anew whenever asked.
 

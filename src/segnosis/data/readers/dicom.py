@@ -92,7 +92,7 @@ def read_image(root: Path, entry: Entry, k: int | None = None, *, like: tuple[in
         pixels = _decoded(path, data)
         slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
         return pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    except (ValueError, OverflowError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         if isinstance(error, DataError):
             raise
         raise _broken(path, error) from error
@@ -109,7 +109,7 @@ def read_mask(root: Path, entry: Entry, k: int | None = None) -> np.ndarray:
             frame, class_id = map(int, item.split(":"))
             mask[_frame(path, data, frame, size)] = class_id
         return mask
-    except (ValueError, OverflowError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, DataError):
             raise
         raise _broken(path, error) from error
@@ -124,7 +124,7 @@ def spacing(root: Path, entry: Entry) -> tuple[float, float] | None:
     """Millimetres between rows and between columns."""
     try:
         row, column = (float(value) for value in _load(root / entry.image_file, ("PixelSpacing",)).PixelSpacing)
-    except (AttributeError, TypeError, ValueError, OverflowError):
+    except (AttributeError, TypeError, ValueError):
         return None
     return (row, column) if row > 0 and column > 0 else None
 

@@ -274,7 +274,7 @@ def _holds_pictures(kind: Any) -> bool:
 def _features(schema: Any) -> dict[str, Any]:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, OverflowError, TypeError, RecursionError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return {}
     return {k: v for k, v in features.items() if isinstance(v, dict)} if isinstance(features, dict) else {}
 

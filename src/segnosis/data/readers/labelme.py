@@ -175,7 +175,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _held(path: Path) -> bytes:
     try:
         return base64.b64decode(_load(path)["imageData"])
-    except (ValueError, OverflowError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, DataError):
             raise
         raise json_records.broken(path, error) from error

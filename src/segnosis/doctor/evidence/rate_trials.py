@@ -31,7 +31,7 @@ from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.planned_movement import PlannedMovement
 from segnosis.doctor.random_state import to_host
-from segnosis.doctor.rehearsal import Rehearsal, at_rate, loss_weights_of
+from segnosis.doctor.rehearsal import OutOfTimeError, Rehearsal, at_rate, loss_weights_of
 from segnosis.doctor.snapshot import borrowed, optimizer_copy
 
 PRICE = "gradient"
@@ -48,10 +48,6 @@ _REFERENCE_STEPS, _LARGE_STEPS = 60, 40
 _HUGE_STEP, _HUGE_STEPS = 1.0, 25
 _PATIENCE = 40.0  # seconds of processor time, which a busy machine does not stretch
 _WALL = 120.0
-
-
-class _OutOfTimeError(Exception):
-    """A trial would take longer than a probe may."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +120,7 @@ def measure(
             return _too_high(trainer, inner, moved, guesses)
         except Unavailable:
             raise
-        except _OutOfTimeError as reason:
+        except OutOfTimeError as reason:
             return RateTrials(asks, (), gave_up=str(reason))
         except Exception as error:  # anything that anyone's model or loss can raise; fit() raises the same
             raise Unavailable(f"a training step raises ({raised(error).error})") from error
@@ -252,14 +248,14 @@ class _Trainer:
         while len(losses) < steps and not (is_decided and len(losses) > 3 and is_decided(float(np.mean(losses[-3:])))):
             losses.append(rehearsal.step(batch))
             if time.perf_counter() - self._wall > _WALL:
-                raise _OutOfTimeError(f"{_WALL:.0f} s did not suffice for a trial on this busy machine")
+                raise OutOfTimeError(f"{_WALL:.0f} s did not suffice for a trial on this busy machine")
             if not isfinite(losses[-1]):
                 break
         end = float(np.mean(losses[-3:])) if isfinite(losses[-1]) else float("inf")
         return _Run(losses[0], end, self._spread(batch), len(losses))
 
-    def _too_long(self) -> _OutOfTimeError:
-        return _OutOfTimeError(f"a training step takes {self._step_seconds:.1f} s of processor time")
+    def _too_long(self) -> OutOfTimeError:
+        return OutOfTimeError(f"a training step takes {self._step_seconds:.1f} s of processor time")
 
     def _spread(self, batch: Batch) -> float:
         if keras.backend.backend() == "jax":  # eager JAX compiles every operation by itself

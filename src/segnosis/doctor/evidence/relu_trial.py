@@ -28,7 +28,7 @@ from segnosis.doctor.evidence.planned_training import PlannedTraining
 from segnosis.doctor.graph import all_layers
 from segnosis.doctor.mending import relu_inside
 from segnosis.doctor.random_state import to_host
-from segnosis.doctor.rehearsal import Rehearsal, at_rate, loss_weights_of
+from segnosis.doctor.rehearsal import OutOfTimeError, Rehearsal, at_rate, loss_weights_of
 from segnosis.doctor.snapshot import model_copy, optimizer_copy
 
 PRICE = "gradient"
@@ -69,10 +69,6 @@ class ReluTrial:
     more_steps: int = 0
     later: float | None = None
     gave_up: str = ""
-
-
-class _OutOfTimeError(Exception):
-    """The trial takes longer than a probe may."""
 
 
 def measure(
@@ -122,7 +118,7 @@ def measure(
                 told = replace(told, more_steps=_MORE_STEPS, later=later.end)
         except Unavailable:
             raise
-        except _OutOfTimeError as reason:
+        except OutOfTimeError as reason:
             return replace(told, gave_up=str(reason))
         except Exception as error:  # anything that anyone's model or loss can raise; fit() raises the same
             raise Unavailable(f"a training step raises ({raised(error).error})") from error
@@ -146,7 +142,7 @@ def _trained(rehearsal: Rehearsal, batch: Batch, until: float, against: float | 
         if len(losses) >= 3 and np.mean(losses[-3:]) < 0.8 * goal:
             break
         if time.process_time() > until:
-            raise _OutOfTimeError(f"{_PATIENCE:.0f} s of processor time did not suffice to try ReLU in their place")
+            raise OutOfTimeError(f"{_PATIENCE:.0f} s of processor time did not suffice to try ReLU in their place")
     end = float(np.mean(losses[-3:])) if isfinite(losses[-1]) else float("inf")
     return _Run(losses[0], end, end < goal)
 
