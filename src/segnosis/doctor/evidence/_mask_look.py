@@ -15,6 +15,8 @@ _HALO = 17
 """Side of the window in which JPEG and anti-aliasing leave their grey levels: one 8 × 8 block on either side."""
 _FUZZ_VALUES = 8
 """A mask with at least so many in-between values was not drawn, it was resampled or compressed."""
+WIDEST_RUN = 5
+"""Runs of an id between two others are counted up to this many pixels; averages of two ids are one or two wide."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Look:
         fuzz: Pixels of in-between values near outlines; 0 unless they are of many different values.
         smooth: Ids of two regions at least two apart, the lower first → steps that pass through an id in between.
         direct: The same of those that do not.
-        lines: (lower, between, upper) id → places where the one between is a line of one or two pixels from one to the
-            other.
+        runs: (lower, between, upper) id and width → places where a row or column goes from one to the other by so many
+            pixels of the one between, at most `WIDEST_RUN`.
         contacts: (lower, upper) id → places where pixels of the two touch.
     """
 
@@ -44,7 +46,7 @@ class Look:
     fuzz: int = 0
     smooth: Counter[tuple[int, int]] = field(default_factory=Counter)
     direct: Counter[tuple[int, int]] = field(default_factory=Counter)
-    lines: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    runs: Counter[tuple[int, ...]] = field(default_factory=Counter)
     contacts: Counter[tuple[int, ...]] = field(default_factory=Counter)
 
 
@@ -74,8 +76,8 @@ def look(mask: np.ndarray) -> Look:
         fuzz = _fuzz(work, is_solid, counts, solid)
     if len(counts) < 3 or fuzz or fractional:
         return Look(layout, counts, solid, fractional, nonfinite, fuzz)
-    steps, drawn = _steps(work.astype(np.int32), is_solid), _lines(work.astype(np.int32))
-    return Look(layout, counts, solid, fractional, nonfinite, fuzz, *steps, *drawn)
+    steps, runs = _steps(work.astype(np.int32), is_solid), _runs(work.astype(np.int32))
+    return Look(layout, counts, solid, fractional, nonfinite, fuzz, *steps, *runs)
 
 
 def _count(plane: np.ndarray) -> dict[float, int]:
@@ -130,23 +132,18 @@ def _steps(plane: np.ndarray, is_solid: np.ndarray) -> tuple[Counter[tuple[int, 
     return smooth, direct
 
 
-def _lines(plane: np.ndarray) -> tuple[Counter[tuple[int, ...]], Counter[tuple[int, ...]]]:
-    """(lines, contacts), along rows and columns."""
-    lines, contacts = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
+def _runs(plane: np.ndarray) -> tuple[Counter[tuple[int, ...]], Counter[tuple[int, ...]]]:
+    """(runs, contacts), along rows and columns."""
+    runs, contacts = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
     for values in (plane, plane.T):
-        ends = np.sort(np.stack([values[:, :-1], values[:, 1:]], -1), -1)
-        contacts += _tally(ends[ends[..., 0] != ends[..., 1]])
-        for width in (1, 2):
-            left, right, inside, last = (
-                values[:, : -width - 1],
-                values[:, width + 1 :],
-                values[:, 1:-width],
-                values[:, width:-1],
-            )
-            low, high = np.minimum(left, right), np.maximum(left, right)
-            between = (inside == last) & (low < inside) & (inside < high)
-            lines += _tally(np.stack([low, inside, high], -1)[between])
-    return lines, contacts
+        row, column = np.nonzero(values[:, 1:] != values[:, :-1])
+        before, after = values[row, column], values[row, column + 1]
+        contacts += _tally(np.sort(np.stack([before, after], -1), -1))
+        width = np.diff(column)
+        low, high = np.minimum(before[:-1], after[1:]), np.maximum(before[:-1], after[1:])
+        between = (np.diff(row) == 0) & (width <= WIDEST_RUN) & (low < after[:-1]) & (after[:-1] < high)
+        runs += _tally(np.stack([low, after[:-1], high, width], -1)[between])
+    return runs, contacts
 
 
 def _tally(rows: np.ndarray) -> Counter[Any]:

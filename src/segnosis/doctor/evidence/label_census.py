@@ -56,7 +56,7 @@ class LabelCensus:
         fractional_pixels, fuzzy_pixels: Pixels concerned.
         smooth_steps, direct_steps: Ids of two regions at least two apart → steps between them, through an id in between
             or not.
-        lines, contacts: As in a mask's `Look`, summed.
+        runs, contacts: As in a mask's `Look`, summed.
         splits: Split → masks; empty when none is known.
     """
 
@@ -81,7 +81,7 @@ class LabelCensus:
     fuzzy_pixels: int = 0
     smooth_steps: Mapping[tuple[int, int], int] = field(default_factory=dict)
     direct_steps: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    lines: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+    runs: Mapping[tuple[int, ...], int] = field(default_factory=dict)
     contacts: Mapping[tuple[int, ...], int] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
 
@@ -130,7 +130,7 @@ class Scan:
         self._masks = self._pixels = self._missing = 0
         self._fractional = self._fuzz = 0
         self._smooth, self._direct = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
-        self._lines, self._contacts = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
+        self._runs, self._contacts = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
         self._low, self._high = np.inf, -np.inf
         self._complete = True
 
@@ -171,7 +171,7 @@ class Scan:
             return
         self._smooth.update(seen.smooth)
         self._direct.update(seen.direct)
-        self._lines.update(seen.lines)
+        self._runs.update(seen.runs)
         self._contacts.update(seen.contacts)
         if seen.smooth.total() >= _RIDGE_STEPS and seen.smooth.total() >= 4 * seen.direct.total():
             self._odd["ridged"].add(where)
@@ -215,7 +215,7 @@ class Scan:
             fuzzy_pixels=self._fuzz,
             smooth_steps=dict(self._smooth),
             direct_steps=dict(self._direct),
-            lines=dict(self._lines),
+            runs=dict(self._runs),
             contacts=dict(self._contacts),
             splits=dict(self._splits),
             **self._odd,

@@ -6,7 +6,8 @@ JPEG, anti-aliasing or resizing of a black-and-white mask. Steps between two reg
 pass through the ids in between: a resized mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's
 other masks have too, as nested organs do, are told from those. Where a quarter of such steps or more do, of every pair
 of ids, that is suspected. So is an id that fills areas and yet borders on another mostly as a line of one or two
-pixels in front of a third, on either side of it in number, unless two other ids touch with none in between.
+pixels in front of a third, on either side of it in number, unless two other ids touch with none in between, or the
+line widens in places as a thin drawn part does.
 
 ## Why the model does not learn
 Every border carries a rim of pixels of a class that is not there. The network learns phantom classes around its
@@ -25,6 +26,7 @@ import numpy as np
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence._mask_look import WIDEST_RUN
 from segnosis.doctor.evidence.label_census import LabelCensus
 from segnosis.doctor.evidence.label_space import LabelSpace
 from segnosis.doctor.evidence.target_census import TargetCensus
@@ -32,6 +34,8 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LAB005", "error"
 EXPLAINED_BY = ("LAB003", "LAB004", "LAB006")
+_LINE = 2
+"""Averages of two ids between them are one or two pixels wide."""
 
 
 def check(
@@ -49,13 +53,14 @@ def check(
     min_line: float = 0.5,
     min_smooth_of_lines: float = 0.04,
     max_share_of_lines: float = 0.1,
+    min_of_one_width: float = 0.65,
 ) -> Verdict:
     after = target_census is not None
     census = target_census.census if target_census is not None else label_census
     if census is None:
         return NotApplicable("neither masks nor batches were given")
     steps = census.smooth + census.direct
-    lined = _lined(census, fewest_steps, max_share_of_lines)
+    lined = _lined(census, fewest_steps, max_share_of_lines, min_of_one_width)
     shares = {
         pair: census.smooth_steps.get(pair, 0) / total
         for pair in {*census.smooth_steps, *census.direct_steps}
@@ -146,27 +151,40 @@ def check(
     return Healthy(measured)
 
 
-def _lined(census: LabelCensus, fewest: int, max_share: float) -> tuple[float, tuple[int, ...], bool]:
-    """The largest share of a border between two ids that is a line of one of them, that id's ids, and which border."""
+def _lined(
+    census: LabelCensus, fewest: int, max_share: float, min_of_one_width: float
+) -> tuple[float, tuple[int, ...], bool]:
+    """The largest share of a border between two ids that is a line of one of them, that id's ids, and which border.
+
+    Only of lines with a width of their own: what is drawn thin in places is drawn a little wider beside them.
+    """
     found: list[tuple[float, tuple[int, ...], bool]] = [(0.0, (), False)]
-    for ids, places in census.lines.items():
+    for ids in {run[:3] for run in census.runs}:
         lower, between, upper = ids
-        if places < fewest or _line_share(census, between) > max_share:
+        places = _lines(census, ids)
+        runs = [census.runs.get((*ids, width), 0) for width in range(1, WIDEST_RUN + 1)]
+        if places < fewest or max(runs[:_LINE]) < min_of_one_width * sum(runs):
+            continue
+        if _line_share(census, between) > max_share:
             continue
         for ends, is_upper in (((lower, between), False), ((between, upper), True)):
             found.append((min(1.0, places / max(1, census.contacts.get(ends, 0))), ids, is_upper))
     return max(found)
 
 
+def _lines(census: LabelCensus, ids: tuple[int, ...]) -> int:
+    return sum(census.runs.get((*ids, width), 0) for width in range(1, _LINE + 1))
+
+
 def _line_share(census: LabelCensus, value: int) -> float:
     """Share of an id's pixels that are lines between two others; a line of one or two pixels is met twice."""
-    places = sum(number for (_, between, _), number in census.lines.items() if between == value)
+    places = sum(_lines(census, ids) for ids in {run[:3] for run in census.runs} if ids[1] == value)
     return 0.75 * places / max(1, census.values[float(value)].pixels)
 
 
 def _has_bodies(census: LabelCensus, max_share: float) -> bool:
     """Whether every id that lies between two others fills areas too: a nested region, not a rim of one that is not."""
-    between = {ids[1] for ids in census.lines}
+    between = {ids[1] for *ids, width in census.runs if width <= _LINE}
     return bool(between) and all(_line_share(census, value) <= max_share for value in between)
 
 
@@ -219,6 +237,17 @@ def healthy_nested() -> Case:
     for number, mask in enumerate(masks):
         cv2.circle(mask, (32, 32), 24, 1, -1)
         cv2.circle(mask, (32 + 11, 32 - 4 + number % 8), 11, 2, -1)
+    return Case(batches=pair_patients.batches(images, masks), num_classes=3)
+
+
+def healthy_shells() -> Case:
+    """A filling (2) inside a tooth (1), off its middle: the wall between filling and ground is of any thickness."""
+    tooth = np.zeros((64, 64), np.uint8)
+    cv2.circle(tooth, (32, 32), 26, 1, -1)
+    cv2.circle(tooth, (34, 32), 23, 2, -1)
+    cv2.rectangle(tooth, (0, 54), (64, 64), 1, -1)
+    masks = np.stack([np.rot90(tooth, number % 4) for number in range(24)])
+    images = np.full((24, 64, 64), 0.2, np.float32)
     return Case(batches=pair_patients.batches(images, masks), num_classes=3)
 
 
