@@ -10,6 +10,10 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# JAX compiles thousands of tiny programs here, each of which runs once: a quarter of its time was optimizing them.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: threads of each would wait for the others'
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

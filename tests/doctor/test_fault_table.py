@@ -10,8 +10,8 @@ from segnosis.doctor.check import all_checks
 
 PROGRAMS = {program.name.split("@")[0]: program for program in everything(1, 1, 0)}
 SICK = [
-    "masks_in_another_order", "masks_transposed", "masks_hold_255", "void_not_ignored", "divided_twice",
-    "softmax_over_the_rows", "channel_axis_lost", "the_head_is_frozen", "adadelta_with_a_tiny_rate",
+    "masks_in_another_order", "masks_hold_255", "void_not_ignored", "divided_twice", "softmax_over_the_rows",
+    "the_head_is_frozen",
 ]  # fmt: skip
 UNPLEASANT = ["smoothed_labels", "encoder_frozen_on_purpose", "mixed_precision", "heads_at_three_depths"]
 NOT_PLANTED = {

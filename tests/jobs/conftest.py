@@ -11,6 +11,8 @@ import pytest
 from segnosis import data
 from segnosis.core.run_folder import RunFolder, write_json
 from segnosis.data import phantom
+from segnosis.doctor import diagnose
+from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.evidence import rate_trials
 from segnosis.training.plan import Plan
 
@@ -20,6 +22,14 @@ def no_trials_of_the_rate() -> Iterator[None]:
     """Two hundred steps to ask whether a few could have learned more: what `tests/doctor` is for."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rate_trials, "_PATIENCE", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_examination() -> Iterator[None]:
+    """Runs that the doctor does not look at when they are over, which takes as long as all the rest."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(diagnose, "diagnose", lambda *args, **settings: Diagnosis(()))
         yield
 
 

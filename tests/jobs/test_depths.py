@@ -16,7 +16,10 @@ from segnosis.jobs.evaluate import evaluate
 from segnosis.training import depths
 from segnosis.training.plan import Plan
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*os.fork.*:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*os.fork.*:DeprecationWarning"),
+    pytest.mark.usefixtures("no_examination"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +12,12 @@ from segnosis.cli.main import main
 from segnosis.core.errors import RunError
 from segnosis.core.run_folder import write_json
 from segnosis.data import phantom
-from segnosis.doctor import diagnose
-from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.jobs import folds
 from segnosis.jobs.run import fold_folders, members, opened
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
+
+pytestmark = pytest.mark.usefixtures("no_examination")
 
 
 class Stop(Listener):
@@ -33,14 +32,6 @@ class Stop(Listener):
     def batch(self, epoch: int, epochs: int, batch: int, batches: int, loss: float) -> None:
         if (self.said, epoch, batch) == (self.fold, 2, 1):
             raise KeyboardInterrupt
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_examination() -> Any:
-    """What the doctor says of each run is tested elsewhere, and takes as long as all the rest."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diagnose, "diagnose", lambda *args, **settings: Diagnosis(()))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ import segnosis as sg
 from segnosis.cli.main import main
 from segnosis.core.errors import DataError, RunError
 from segnosis.data import phantom
+from segnosis.doctor import diagnose
+from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.training.plan import Plan
 
 NASTY = "a \"b\" <script>alert(1)</script> 'ü' 🫀"
@@ -33,6 +35,12 @@ def run(hearts: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         batch_size=8, epochs=2, steps_per_epoch=6, learning_rate=5e-3,
     )  # fmt: skip
     return sg.train(plan, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def no_second_examination(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor has looked at `run`; of the next one it says nothing."""
+    monkeypatch.setattr(diagnose, "diagnose", lambda *args, **settings: Diagnosis(()))
 
 
 def test_the_run_folder_holds_what_is_promised(run: Any) -> None:
@@ -156,6 +164,7 @@ def test_masks_beside_the_images_are_not_taken_for_images(run: Any, hearts: Path
     assert sorted(path.name for path in written) == [f"subject-{n:03d}.nii.gz" for n in range(1, 9)]
 
 
+@pytest.mark.usefixtures("no_second_examination")
 def test_a_killed_run_resumes_to_a_finished_one(hearts: Path, run: Any, tmp_path: Path) -> None:
     from segnosis.training.listener import Listener
 
@@ -170,6 +179,7 @@ def test_a_killed_run_resumes_to_a_finished_one(hearts: Path, run: Any, tmp_path
     assert resumed.scores["confusion"] == run.scores["confusion"]
 
 
+@pytest.mark.usefixtures("no_second_examination")
 def test_names_from_files_are_harmless(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):

@@ -14,7 +14,7 @@ from segnosis.data import phantom
 from segnosis.jobs.plan import plan
 from segnosis.training.plan import Plan
 
-pytestmark = pytest.mark.one_backend
+pytestmark = [pytest.mark.one_backend, pytest.mark.usefixtures("no_examination")]
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def parts(hearts: Path) -> Any:
 
 
 def plan(hearts: Path, **changes: Any) -> Plan:
-    model = {"width": 4, "depth": 2, "dropout": 0.1, "l2": 1e-4}
+    model = {"width": 4, "depth": 1, "dropout": 0.1, "l2": 1e-4}
     settings = {"size": (32, 32), "batch_size": 4, "epochs": 3, "steps_per_epoch": 3, "preprocessing": "standardize"}
     settings |= {"accumulate": 2, "average": 0.8}  # three batches an epoch: an update and an epoch overlap
     return Plan(data=str(hearts), model_arguments=model, **{**settings, **changes})

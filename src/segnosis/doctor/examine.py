@@ -132,7 +132,7 @@ class Evidence:
 
     def _module(self, name: str) -> ModuleType | None:
         dotted = self._modules.get(name)
-        return discovery.load("segnosis.doctor.evidence", dotted) if dotted else None
+        return discovery.imported(f"segnosis.doctor.evidence.{dotted}") if dotted else None
 
     def _closure(self, names: Iterable[str]) -> list[str]:
         seen: list[str] = []
