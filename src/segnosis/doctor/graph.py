@@ -110,6 +110,12 @@ def beginning(model: Any) -> list[Any]:
         tensor = node.output_tensors[0]
 
 
+def goes_around(model: Any, variable: Any) -> bool:
+    """Whether something of the inputs reaches an output without passing the layer that `variable` belongs to."""
+    graph = graph_of(model)
+    return graph is not None and any(_inputs_behind(graph, tensor, variable) for tensor in graph.outputs)
+
+
 def has_kernels(layer: Any) -> bool:
     """Whether a layer has learned or is to learn, frozen or not; statistics of a normalization alone do not count."""
     matrices = any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ()))
@@ -188,6 +194,28 @@ def _back(tensor: Any) -> Iterator[tuple[Any, Any]]:
         if not node.input_tensors:
             return
         tensor = node.input_tensors[0]
+
+
+def _inputs_behind(graph: Functional, tensor: Any, without: Any) -> set[int]:
+    """Numbers of the inputs of `graph` that lead to `tensor` past the layer of a variable."""
+    numbers = {id(one): number for number, one in enumerate(graph.inputs)}
+    reached, waiting, seen = set[int](), [tensor], set[int]()
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if id(tensor) in numbers:
+            reached.add(numbers[id(tensor)])
+            continue
+        operation, node_index, tensor_index = tensor._keras_history
+        given = operation._inbound_nodes[node_index].input_tensors
+        if (inner := graph_of(operation)) is not None:
+            behind = _inputs_behind(inner, keras.tree.flatten(inner.outputs)[tensor_index], without)
+            waiting.extend(given[number] for number in behind)
+        elif not any(one is without for one in getattr(operation, "variables", ())):
+            waiting.extend(given)
+    return reached
 
 
 def _told(operation: Any, node: Any) -> Step:

@@ -17,6 +17,7 @@ from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence.forward import MAX_BATCHES, few
 from segnosis.doctor.evidence.heads import Head
+from segnosis.doctor.graph import goes_around
 from segnosis.doctor.snapshot import untouched
 
 PRICE = "gradient"
@@ -34,6 +35,7 @@ class Slope:
         weight: Root mean square of its weights.
         data: Root mean square of the data loss' gradient, the largest over the batches; `None` without any path.
         penalty: The same of the regularization.
+        is_avoidable: Whether the outputs see the inputs by another way too; told of the first kernel alone.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Slope:
     weight: float
     data: float | None
     penalty: float | None
+    is_avoidable: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
             if time.perf_counter() - start > _PATIENCE:
                 break
         weights = [_rms(np.asarray(keras.ops.convert_to_numpy(v.value))) for v in model.trainable_variables]
+    first = next((v for v in model.trainable_variables if v.path.endswith("kernel")), None)
     return Gradients(
         slopes=tuple(
             Slope(
@@ -91,6 +95,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
                 weights[i],
                 _largest([one.data[i] for one in found]),
                 _largest([one.penalties[i] for one in found]),
+                variable is first and goes_around(model, variable),
             )
             for i, variable in enumerate(model.trainable_variables)
         ),
