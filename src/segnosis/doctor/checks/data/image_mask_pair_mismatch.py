@@ -14,7 +14,9 @@ Samples that the pipeline moves, each in another way, cannot fit each other's im
 chance. Where nobody knows whether they are moved, an exchange of less than half of the masks is suspected at most, and
 it must be that of most masks in it, not of one, and rare among other pairs. Where the training batches leave it open,
 the pairs of the validation batches are asked, which are hardly ever augmented and read by the same code; there at
-least half of a dozen masks or more must fit others' images.
+least half of a dozen masks or more must fit others' images. And where validation masks fit their images and training
+masks come to next to nothing of that, the training pairs are wrong, though nobody knows which mask is whose; that is
+suspected where samples are moved, which can part image and mask too.
 
 ## Why the model does not learn
 A wrong mask is noise that no network can explain. One in a hundred lowers the score a little; when two sorted lists
@@ -69,6 +71,8 @@ def check(
     least_typical: float = 0.4,
     most_alike: float = 0.05,
     fewest_held_out: int = 12,
+    spreads_held_out: float = 3.0,
+    most_of_held_out: float = 0.15,
     min_one_turn: float = ONE_TURN,
     most_as_given: float = AS_GIVEN,
     min_standing_out: float = STANDING_OUT,
@@ -129,6 +133,21 @@ def check(
         return Healthy(measured)
     if held_out is not None and held_out.capable and _is_moved(held_out, most_moved):
         return Healthy(measured)  # what was done to all masks before they were augmented explains it
+    if (
+        held_out is not None
+        and min(held_out.compared, agreement.compared) >= fewest_held_out
+        and held_out.above_shuffled >= above_shuffled
+        and held_out.unit >= spreads_held_out * held_out.spread
+        and agreement.own - agreement.chance <= most_of_held_out * held_out.unit
+    ):
+        return Finding(
+            says=f"The outlines of {held_out.compared} validation masks lie on the edges of their images (agreement "
+            f"{held_out.own:.2f}, with another's mask {held_out.chance:.2f}), those of {agreement.compared} training "
+            f"masks do not ({agreement.own:.2f}, {agreement.chance:.2f}).",
+            measured={**measured, "agreement_in_validation": round(held_out.own, 4)},
+            fix=_LOOK,
+            level="proven" if in_place is True else "suspected",
+        )
     if agreement.above_shuffled < above_shuffled:
         return Finding(
             says=f"The {agreement.compared} masks fit their own images no better than shuffled ones: their agreement "
@@ -296,3 +315,11 @@ def sick() -> Case:
 
 def healthy() -> Case:
     return Case(pairs=pair_patients.pairs(*pair_patients.scenes(16)), spec=pair_patients.SPEC)
+
+
+def sick_in_training_alone() -> Case:
+    """Every image with a mask drawn at random, none of them its own; the validation pairs are right."""
+    return Case(
+        batches=pair_patients.batches(pair_patients.scenes(40)[0], pair_patients.scenes(40, seed=1)[1]),
+        validation_batches=pair_patients.batches(*pair_patients.scenes(16, seed=2)),
+    )
