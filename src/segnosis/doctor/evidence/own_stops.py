@@ -43,9 +43,13 @@ def measure(fit_arguments: Mapping[str, Any]) -> tuple[Stop, ...]:
         stop
         for callback in (callbacks if isinstance(callbacks, list | tuple) else [callbacks])
         for name in _ENDS
-        if (method := getattr(type(callback), name, None)) is not None and method.__module__.split(".")[0] != "keras"
+        if inspect.isfunction(method := getattr(type(callback), name, None)) and not _is_of_keras(method)
         for stop in _stops(callback, method)
     )
+
+
+def _is_of_keras(method: Any) -> bool:
+    return method.__module__.split(".")[0] == "keras"
 
 
 def _stops(callback: Any, method: Any) -> Iterator[Stop]:
