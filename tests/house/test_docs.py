@@ -12,8 +12,8 @@ from tests.house.reader import ROOT, Reader, blocks
 
 from segnosis.data import readers
 from segnosis.doctor.evidence import rate_trials
-from segnosis.jobs import train
 from segnosis.training import planner
+from segnosis.training.fit import Fitted
 from segnosis.training.plan import Plan
 
 REFERENCE = sorted((DOCS / "reference").rglob("*.md"))
@@ -61,7 +61,7 @@ def test_every_command_and_snippet_runs(page: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(readers, "__path__", list(readers.__path__))  # a page adds a reader of its own
     for limit in ("_PATIENCE", "_WALL"):  # a page shows what is found where the machine is not too busy to look
         monkeypatch.setattr(rate_trials, limit, float("inf"))
-    monkeypatch.setattr(train, "probes_fit", lambda fitted: False)  # `tests/jobs` has the doctor look at a whole run
+    monkeypatch.setattr(Fitted, "probes_fit", False)  # `tests/jobs` has the doctor look at a whole run
     Reader(tmp_path).read(page)
 
 

@@ -84,12 +84,9 @@ def _start(code: str, *words: str, number: int = 1, devices: int = 1) -> list[su
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    # Little compilation, and patience with devices that a busy machine lets wait for each other.
-    quick = (
-        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-        "--xla_cpu_collective_call_terminate_timeout_seconds=600"
-    )
-    common = {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"{quick} --xla_force_host_platform_device_count={devices}"}
+    # Patience with devices that a busy machine lets wait for each other.
+    flags = f"{os.environ['XLA_FLAGS']} --xla_cpu_collective_call_terminate_timeout_seconds=600"
+    common = {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}"}
     common |= {processes.ADDRESS: address, "KERAS_DISTRIBUTION_NUM_PROCESSES": str(number), "JAX_PLATFORMS": "cpu"}
     return [
         subprocess.Popen(

@@ -105,3 +105,9 @@ def pairs_from_arrays(
         Pair(np.asarray(image), np.asarray(mask), id=f"sample {i}", group=f"sample {i}")
         for i, (image, mask) in enumerate(zip(images, masks, strict=True))
     ]
+
+
+def callbacks_of(fit_arguments: Mapping[str, Any]) -> list[Any]:
+    """The callbacks of a `fit`, given one by one, as a list, or not at all."""
+    given = fit_arguments.get("callbacks")
+    return [] if given is None else list(given) if isinstance(given, list | tuple) else [given]

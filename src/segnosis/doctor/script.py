@@ -19,7 +19,7 @@ import keras
 from segnosis.core.errors import ArgumentError, DataError
 from segnosis.doctor.as_main import as_main, own_traceback, shown
 from segnosis.doctor.backend_choice import chosen_backend
-from segnosis.doctor.case import Budget, Case, Script
+from segnosis.doctor.case import Budget, Case, Script, callbacks_of
 from segnosis.doctor.counterfactual import settle
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.examine import Progress, examine
@@ -190,10 +190,8 @@ class _Run:
         if call.refused is not None:
             return call.proceed()
         watch = Watch(case=case, before=self.diagnoses[-1], thresholds=self.thresholds)
-        callbacks = call.arguments.get("callbacks")
-        own = [] if callbacks is None else list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
         try:
-            result = call.proceed(**replaced, callbacks=[*own, watch])
+            result = call.proceed(**replaced, callbacks=[*callbacks_of(call.arguments), watch])
         finally:
             if watch.history:
                 assert watch.diagnosis is not None

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segnosis import data
 from segnosis.core.discovery import imported
@@ -23,9 +23,6 @@ from segnosis.training.interruption import Interruption
 from segnosis.training.listener import Listener
 from segnosis.training.plan import Plan
 from segnosis.training.tracking.tracked import known, tracked
-
-if TYPE_CHECKING:
-    from segnosis.training.fit import Fitted
 
 
 def train(
@@ -200,7 +197,7 @@ def _train(
         "forecast": asdict(fitted.forecast) if fitted.forecast else None,
     }
     listener.step("examining model, loss and history")
-    probes = probes_fit(fitted)
+    probes = fitted.probes_fit
     if not probes:
         listener.say("the minutes leave no time for the doctor's probes: it goes by files, plan and history")
     live = diagnose(
@@ -222,11 +219,6 @@ def _train(
     listener.step("writing the report")
     run_report.write(folder)
     return Run(folder.root)
-
-
-def probes_fit(fitted: Fitted) -> bool:
-    """Whether there is time for the doctor's probes."""
-    return fitted.deadline is None or fitted.deadline.probes_fit
 
 
 def fresh(root: Path) -> RunFolder:

@@ -70,6 +70,11 @@ class Fitted:
     unreadable: dict[str, str]
     deadline: pace.Deadline | None
 
+    @property
+    def probes_fit(self) -> bool:
+        """Whether there is time for the doctor's probes."""
+        return self.deadline is None or self.deadline.probes_fit
+
 
 def fit(
     plan: Plan,

@@ -35,7 +35,6 @@ class Slope:
         weight: Root mean square of its weights.
         data: Root mean square of the data loss' gradient, the largest over the batches; `None` without any path.
         penalty: The same of the regularization.
-        is_avoidable: Whether the outputs see the inputs by another way too; told of the first kernel alone.
     """
 
     path: str
@@ -43,7 +42,6 @@ class Slope:
     weight: float
     data: float | None
     penalty: float | None
-    is_avoidable: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,7 @@ class Gradients:
         data_norm: Norm of the data loss' gradient, mean over the batches.
         penalty_norm: Norm of the regularization's gradient.
         finite: Whether every gradient is.
+        first_is_avoidable: Whether outputs see inputs past the first trainable kernel too.
     """
 
     slopes: tuple[Slope, ...]
@@ -65,6 +64,7 @@ class Gradients:
     data_norm: float
     penalty_norm: float
     finite: bool
+    first_is_avoidable: bool = False
 
 
 def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch]) -> Gradients:
@@ -95,7 +95,6 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
                 weights[i],
                 _largest([one.data[i] for one in found]),
                 _largest([one.penalties[i] for one in found]),
-                variable is first and goes_around(model, variable),
             )
             for i, variable in enumerate(model.trainable_variables)
         ),
@@ -104,6 +103,7 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
         data_norm=float(np.mean([_norm(one.data) for one in found])),
         penalty_norm=_norm(found[0].penalties),
         finite=all(np.isfinite(g).all() for one in found for g in (*one.data, *one.penalties) if g is not None),
+        first_is_avoidable=first is not None and goes_around(model, first),
     )
 
 

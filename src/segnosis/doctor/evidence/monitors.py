@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from segnosis.doctor.case import callbacks_of
 from segnosis.doctor.evidence.perfect_prediction import Probe
 
 PRICE = "batch"
@@ -57,9 +58,8 @@ def measure(
     fit_arguments: Mapping[str, Any], perfect_prediction: Mapping[str, Probe] | None = None
 ) -> tuple[Monitor, ...]:
     """Those of the `fit` whose user said the mode; without one Keras finds it, or refuses."""
-    callbacks = fit_arguments.get("callbacks") or []
     found = []
-    for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
+    for callback in callbacks_of(fit_arguments):
         watched, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)
         if not isinstance(watched, str) or mode not in ("min", "max"):
             continue

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segnosis.doctor.case import callbacks_of
+
 PRICE = "static"
 
 _ENDS = ("on_epoch_end", "on_train_batch_end", "on_batch_end", "on_test_end")
@@ -38,10 +40,9 @@ def measure(fit_arguments: Mapping[str, Any]) -> tuple[Stop, ...]:
     The number may be a variable of the file or an attribute of the callback; `logs.get("…")`, and a name for either,
     are understood.
     """
-    callbacks = fit_arguments.get("callbacks") or []
     return tuple(
         stop
-        for callback in (callbacks if isinstance(callbacks, list | tuple) else [callbacks])
+        for callback in callbacks_of(fit_arguments)
         for name in _ENDS
         if inspect.isfunction(method := getattr(type(callback), name, None)) and not _is_of_keras(method)
         for stop in _stops(callback, method)

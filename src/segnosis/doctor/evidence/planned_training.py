@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from segnosis.doctor.case import Batch
+from segnosis.doctor.case import Batch, callbacks_of
 from segnosis.doctor.random_state import to_host
 
 PRICE = "static"
@@ -85,9 +85,7 @@ def measure(
     if steps is None and num_samples and batches:
         steps = ceil(num_samples / max(1, int(np.shape(keras.tree.flatten(batches[0].x)[0])[0])))
     total = max(1, epochs) * int(steps) if steps else None
-    callbacks = given.get("callbacks") or []
-    callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    setting = [callback for callback in callbacks if _sets_rate(callback)]
+    setting = [callback for callback in callbacks_of(given) if _sets_rate(callback)]
     schedule = _of_optimizer(optimizer, total or 1)
     if len(setting) == 1:
         schedule = _of_scheduler(setting[0], schedule, given, max(1, epochs), int(steps or 0))

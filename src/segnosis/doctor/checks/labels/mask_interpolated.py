@@ -20,6 +20,9 @@ PNG, never JPEG.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 
@@ -159,33 +162,31 @@ def _lined(
     Only of lines with a width of their own: what is drawn thin in places is drawn a little wider beside them.
     """
     found: list[tuple[float, tuple[int, ...], bool]] = [(0.0, (), False)]
-    for ids in {run[:3] for run in census.runs}:
-        lower, between, upper = ids
-        places = _lines(census, ids)
-        runs = [census.runs.get((*ids, width), 0) for width in range(1, WIDEST_RUN + 1)]
-        if places < fewest or max(runs[:_LINE]) < min_of_one_width * sum(runs):
-            continue
-        if _line_share(census, between) > max_share:
+    widths, shares = defaultdict[tuple[int, ...], list[int]](lambda: [0] * WIDEST_RUN), _line_shares(census)
+    for (*ids, width), places in census.runs.items():
+        widths[tuple(ids)][width - 1] = places
+    for run, by_width in widths.items():
+        lower, between, upper = run
+        lines = by_width[:_LINE]
+        if sum(lines) < fewest or max(lines) < min_of_one_width * sum(by_width) or shares[between] > max_share:
             continue
         for ends, is_upper in (((lower, between), False), ((between, upper), True)):
-            found.append((min(1.0, places / max(1, census.contacts.get(ends, 0))), ids, is_upper))
+            found.append((min(1.0, sum(lines) / max(1, census.contacts.get(ends, 0))), run, is_upper))
     return max(found)
 
 
-def _lines(census: LabelCensus, ids: tuple[int, ...]) -> int:
-    return sum(census.runs.get((*ids, width), 0) for width in range(1, _LINE + 1))
-
-
-def _line_share(census: LabelCensus, value: int) -> float:
-    """Share of an id's pixels that are lines between two others; a line of one or two pixels is met twice."""
-    places = sum(_lines(census, ids) for ids in {run[:3] for run in census.runs} if ids[1] == value)
-    return 0.75 * places / max(1, census.values[float(value)].pixels)
+def _line_shares(census: LabelCensus) -> Mapping[int, float]:
+    """Id → share of its pixels that are lines between two others; a line of one or two pixels is met twice."""
+    places = Counter[int]()
+    for (_, between, _, width), number in census.runs.items():
+        places[between] += number if width <= _LINE else 0
+    return {value: 0.75 * number / max(1, census.values[float(value)].pixels) for value, number in places.items()}
 
 
 def _has_bodies(census: LabelCensus, max_share: float) -> bool:
     """Whether every id that lies between two others fills areas too: a nested region, not a rim of one that is not."""
-    between = {ids[1] for *ids, width in census.runs if width <= _LINE}
-    return bool(between) and all(_line_share(census, value) <= max_share for value in between)
+    shares = [share for share in _line_shares(census).values() if share > 0]
+    return bool(shares) and max(shares) <= max_share
 
 
 def _in_unit_range(target: TargetCensus) -> bool:

@@ -83,7 +83,7 @@ def check(
             fix=_FIX,
             where=tuple(slope.path for slope in kernels[:8]),
         )
-    faded = ratio < max_ratio and not first.is_avoidable
+    faded = ratio < max_ratio and not gradients.first_is_avoidable
     if not faded or (moved is not None and moved >= max_moved) or (moved is None and ratio >= sure_ratio):
         if relu_trial is not None and relu_trial.gave_up:
             return NotApplicable(f"most hidden layers are sigmoids, but {relu_trial.gave_up}")
