@@ -16,9 +16,10 @@ import segnosis as sg
 from segnosis.core.errors import ArgumentError, DataError
 from segnosis.doctor import diagnose as diagnose_module
 from segnosis.doctor.augmentation import joint_augmentation
-from segnosis.doctor.capture import ignore_class_of, num_classes_of
+from segnosis.doctor.capture import ignore_class_of
 from segnosis.doctor.case import Case
 from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.doctor.evidence import heads, label_space
 from segnosis.doctor.history import read_history
 from segnosis.doctor.stored import stored_pairs
 
@@ -124,7 +125,15 @@ def test_the_ignored_class_is_found_however_the_loss_keeps_it() -> None:
 def test_classes_are_told_from_the_head() -> None:
     inputs = keras.Input((8, 8, 1))
     two = keras.Model(inputs, [keras.layers.Conv2D(5, 1)(inputs), keras.layers.Conv2D(1, 1)(inputs)])
-    assert [num_classes_of(model) for model in (net(4), net(1), two, None)] == [4, 2, 5, None]
+    spaces = [label_space.measure(heads=heads.measure(model)) for model in (net(4), net(1), two)]
+    assert [(space.num_classes, space.said_by) for space in spaces] == [(4, "head"), (2, "head"), (5, "head")]
+
+
+def test_a_list_in_the_program_says_what_the_classes_are_called() -> None:
+    variables = {"CLASSES": ["ground", "tree", "house"], "class_weights": [1.0, 2.0, 2.0], "labels": ["a.png", "b.png"]}
+    told, spare = (label_space.measure(heads=heads.measure(net(count)), variables=variables) for count in (3, 4))
+    assert (told.said_by, told.name(2)) == ("`CLASSES`", "2 (house)")
+    assert (spare.said_by, spare.num_classes, spare.name(2)) == ("head", 4, "2")
 
 
 def test_an_augmentation_in_every_form() -> None:

@@ -7,12 +7,10 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras.src import tree
 
 from segnosis.doctor.batches import Drawn, as_tensors
 from segnosis.doctor.case import Case
 from segnosis.doctor.own_loss import own_loss
-from segnosis.doctor.snapshot import untouched
 
 
 def build_case(model: keras.Model | None, train: Drawn, validation: Drawn | None = None, **given: Any) -> Case:
@@ -22,8 +20,8 @@ def build_case(model: keras.Model | None, train: Drawn, validation: Drawn | None
         model: The model, built here on the first batch when it is not yet, as `fit` would; `None` without one.
         train: Batches of the training pipeline.
         validation: Batches of the validation pipeline.
-        given: Further fields of `Case`. A `loss`, `optimizer`, `metrics`, `num_classes` or `ignore_class` of `None` is
-            read from the model.
+        given: Further fields of `Case`. A `loss`, `optimizer`, `metrics` or `ignore_class` of `None` is read from the
+            model.
 
     Returns:
         The case. Errors met while drawing or building are in `extra`, as `pipeline_error` and `build_error`.
@@ -44,8 +42,6 @@ def build_case(model: keras.Model | None, train: Drawn, validation: Drawn | None
         given["loss"] = own_loss(model, train.batches[0])
     if given.get("ignore_class") is None:
         given["ignore_class"] = ignore_class_of(given.get("loss"))
-    if given.get("num_classes") is None:
-        given["num_classes"] = num_classes_of(model, train)
     return Case(
         model=model,
         batches=train.batches or None,
@@ -73,28 +69,6 @@ def ignore_class_of(loss: Any) -> int | None:
         nested = getattr(loss, "losses", ())
         parts = list(nested) if isinstance(nested, list | tuple) else []
     return next((found for part in parts if (found := ignore_class_of(part)) is not None), None)
-
-
-def num_classes_of(model: keras.Model | None, train: Drawn | None = None) -> int | None:
-    """Classes that the model's first output tells apart: its channels, two for one channel; `None` if unknown.
-
-    Args:
-        model: A built model.
-        train: Batches to call a subclassed model on, which has no graph to read.
-
-    Example:
-        >>> num_classes_of(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")]))
-        2
-    """
-    outputs = getattr(model, "outputs", None)
-    if model is not None and not outputs and train is not None and train.batches:
-        with untouched(model):
-            try:
-                outputs = tree.flatten(model(as_tensors(train.batches[0].x, slice(1)), training=False))
-            except Exception:  # a model that cannot be called is examined as such; here nothing is known
-                return None
-    channels = outputs[0].shape[-1] if outputs else None
-    return None if channels is None else max(2, int(channels))
 
 
 def _build(model: keras.Model, train: Drawn) -> Exception | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from enum import EnumMeta
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,19 @@ import numpy as np
 
 _TRAIN = {"train", "training", "tr", "trn"}
 _HELD_OUT = {"val", "valid", "validation", "test", "testing", "eval", "dev", "holdout", "heldout"}
+_OF_CLASSES = {
+    "class",
+    "classes",
+    "category",
+    "categories",
+    "label",
+    "labels",
+    "palette",
+    "colors",
+    "colours",
+    "colormap",
+}
+_IS_FILE = re.compile(r"[/\\]|\.\w{2,4}$")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
@@ -102,6 +116,41 @@ def lists_of(variables: Mapping[str, Any], of_pairs: bool = False) -> dict[str, 
         for name, value in variables.items()
         if _is_table(value) or (_is_list(value) and len(value) and is_wanted(value[0]))
     }
+
+
+def class_lists(variables: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Variables that list a program's classes, by names, colours or ids → a name per class, empty where none is said.
+
+    Example:
+        >>> class_lists({"CLASSES": ["sky", "road"], "palette": [(0, 0, 0), (9, 9, 9)], "labels": ["a.png", "b.png"]})
+        {'CLASSES': ('sky', 'road'), 'palette': ('', '')}
+        >>> class_lists({"classes": {0: "sky", 1: "road"}, "label_ids": {"sky": 0, "road": 1}, "n_classes": 2})
+        {'classes': ('sky', 'road'), 'label_ids': ('sky', 'road')}
+    """
+    found = {}
+    for name, value in variables.items():
+        if _OF_CLASSES.intersection(part.lower() for part in _WORD.findall(name)):
+            if isinstance(value, EnumMeta):
+                value = [str(name) for name in value.__members__]
+            names = _class_names(value) if isinstance(value, list | tuple | dict) and 2 <= len(value) <= 256 else None
+            if names:
+                found[name] = names
+    return found
+
+
+def _class_names(value: Sequence[Any] | Mapping[Any, Any]) -> tuple[str, ...] | None:
+    if isinstance(value, Mapping):
+        for ids, names in ((value.keys(), value.values()), (value.values(), value.keys())):
+            if sorted(map(str, ids)) == sorted(map(str, range(len(value)))):
+                by_id = dict(zip(map(str, ids), names, strict=True))
+                return tuple(name if isinstance(name := by_id[str(k)], str) else "" for k in range(len(value)))
+    entries = list(value)
+    if len({str(entry) for entry in entries}) < len(entries):
+        return None
+    if all(isinstance(entry, str) and not _IS_FILE.search(entry) for entry in entries):
+        return tuple(entries)
+    colours = all(isinstance(entry, list | tuple) and len(entry) == 3 for entry in entries)
+    return ("",) * len(entries) if colours else None
 
 
 def _is_list(value: Any) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
+from typing import Any
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -43,6 +45,31 @@ def calls_behind(node: ast.AST, line: int) -> Iterator[ast.Call]:
 def holds(node: ast.stmt | ast.expr, line: int) -> bool:
     """Whether a line is one of the node's."""
     return node.lineno <= line <= (node.end_lineno or node.lineno)
+
+
+def held(node: ast.expr, variables: Mapping[str, Any]) -> Any:
+    """A constant, or what a variable, its attribute or its entry holds; `None` for all else. Properties are not run.
+
+    Args:
+        node: The expression.
+        variables: Name → value; an attribute of `self` may stand there as `"self.name"`.
+
+    Example:
+        >>> held(ast.parse("settings['rate']", mode="eval").body, {"settings": {"rate": 0.1}})
+        0.1
+    """
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Name):
+        return variables.get(node.id)
+    if isinstance(node, ast.Attribute):
+        if isinstance(node.value, ast.Name) and f"{node.value.id}.{node.attr}" in variables:
+            return variables[f"{node.value.id}.{node.attr}"]
+        return inspect.getattr_static(held(node.value, variables), node.attr, None)
+    if isinstance(node, ast.Subscript):
+        owner = held(node.value, variables)
+        return owner.get(held(node.slice, variables)) if isinstance(owner, dict) else None
+    return None
 
 
 def name_of(call: ast.Call) -> str:

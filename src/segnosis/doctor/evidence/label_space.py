@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from segnosis.core.dataset_spec import DatasetSpec
+from segnosis.doctor.held_variables import class_lists
 
 PRICE = "static"
 
@@ -17,7 +18,8 @@ class LabelSpace:
 
     Attributes:
         num_classes: Number of classes, background included; `None` when nobody says.
-        said_by: Who says so: `"num_classes"`, `"class_names"`, `"head"` or `"data set"`.
+        said_by: Who says so: `"num_classes"`, `"class_names"`, `"head"`, the name of a list in the program whose length
+            the head has, or `"data set"`.
         channels: Channels of the model's output, when there is a model; 1 also when the user says `num_classes=1`.
         ignore: Ids that are no class and are kept out of the loss.
         names: Class names by id, as far as known.
@@ -44,13 +46,15 @@ def measure(
     ignore_class: int | None = None,
     class_names: Sequence[str] | None = None,
     heads: Sequence[Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
 ) -> LabelSpace:
     """Gather what was declared; what the user says counts before what the head shows."""
     head = heads[0] if heads else None
     channels = head.shape[-1] if head is not None and head.shape and head.shape[-1] else None
     channels = 1 if channels is None and num_classes == 1 else channels
     ignore = {float(value) for value in (ignore_class,) if value is not None}
-    names = tuple(class_names or (spec.class_names if spec else ()))
+    lists = {name: listed for name, listed in class_lists(variables or {}).items() if len(listed) == channels}
+    names = tuple(class_names or (spec.class_names if spec else ()) or next(filter(all, lists.values()), ()))
     if head is not None:
         stated = getattr(head.loss, "ignore_class", None)
         ignore |= {float(stated)} if stated is not None else set()
@@ -59,6 +63,7 @@ def measure(
     told = (
         ("num_classes", max(2, num_classes) if num_classes else None),
         ("class_names", len(class_names) if class_names else None),
+        (next((f"`{name}`" for name in lists), ""), channels if lists else None),
         ("head", max(2, channels) if channels else None),
         ("data set", spec.num_classes if spec else None),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segnosis.doctor.case import callbacks_of
+from segnosis.doctor.program_text import held
 
 PRICE = "static"
 
@@ -59,6 +60,7 @@ def _stops(callback: Any, method: Any) -> Iterator[Stop]:
         tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):  # no text of it is at hand
         return
+    variables = {**method.__globals__, **inspect.getclosurevars(method).nonlocals, "self": callback}
     named = {
         target.id: watched
         for node in ast.walk(tree)
@@ -77,10 +79,10 @@ def _stops(callback: Any, method: Any) -> Iterator[Stop]:
                 left, right = right, left
             elif not isinstance(test.ops[0], ast.Gt | ast.GtE):
                 continue
-            watched, above = _watched(left, named), _number(right, callback, method)
-            if watched is not None and above is not None:
+            watched, above = _watched(left, named), held(right, variables)
+            if watched is not None and isinstance(above, int | float) and not isinstance(above, bool):
                 where = f"{Path(inspect.getsourcefile(method) or '').name}:{first + test.lineno - 1}"
-                yield Stop(type(callback).__name__, watched, above, where)
+                yield Stop(type(callback).__name__, watched, float(above), where)
 
 
 def _watched(node: ast.expr, named: Mapping[str, str]) -> str | None:
@@ -93,17 +95,6 @@ def _watched(node: ast.expr, named: Mapping[str, str]) -> str | None:
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
         key = node.args[0]
     return key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None
-
-
-def _number(node: ast.expr, callback: Any, method: Any) -> float | None:
-    value: Any = None
-    if isinstance(node, ast.Constant):
-        value = node.value
-    elif isinstance(node, ast.Name):
-        value = method.__globals__.get(node.id)
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        value = vars(callback).get(node.attr, getattr(type(callback), node.attr, None))
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _stops_training(node: ast.AST) -> bool:

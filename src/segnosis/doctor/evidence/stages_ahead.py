@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from segnosis.doctor.case import Script
-from segnosis.doctor.program_text import Function, calls_behind, holds, name_of
+from segnosis.doctor.program_text import Function, calls_behind, held, holds, name_of
 
 PRICE = "static"
 
@@ -121,8 +121,8 @@ class _Reader:
         if isinstance(node, ast.BinOp):
             left, right = self.number(node.left, depth - 1), self.number(node.right, depth - 1)
             return _combined(node.op, left, right) if left is not None and right is not None else None
-        held = self._held(node)
-        return float(held) if isinstance(held, int | float) and not isinstance(held, bool) else None
+        value = held(node, self.variables)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def _follow(self, node: ast.expr | None) -> ast.expr | None:
         """The expression that a name is given on the way."""
@@ -131,21 +131,6 @@ class _Reader:
                 break
             node = self.given[node.id]
         return node
-
-    def _held(self, node: ast.expr) -> Any:
-        """A constant, or what a variable, its attribute or its entry holds; properties are not run."""
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name):
-            return self.variables.get(node.id)
-        if isinstance(node, ast.Attribute):
-            if isinstance(node.value, ast.Name) and node.value.id == "self":
-                return self.variables.get(f"self.{node.attr}")
-            return inspect.getattr_static(self._held(node.value), node.attr, None)
-        if isinstance(node, ast.Subscript):
-            owner = self._held(node.value)
-            return owner.get(self._held(node.slice)) if isinstance(owner, dict) else None
-        return None
 
 
 def _argument(call: ast.Call, name: str, *, is_first: bool = False) -> ast.expr | None:

@@ -1,9 +1,9 @@
 """A class is named, but no training mask shows it.
 
 ## What it looks for
-Classes that the data set's list, the user or the head counts, and that occur in no training mask, after all of these
-were looked at, or 500; of fewer, twenty a class at least, it is suspected. Where only the head counts it, or it is one
-of the last and the head has a channel for it, that is suspected: a spare channel does no harm by itself. A class that
+Classes that the data set's list, the user, a list in the program or the head counts, and that occur in no training
+mask, after all of these were looked at, or 500; of fewer, twenty a class at least, it is suspected. So is a class that
+only the head counts: a spare channel does no harm by itself. A class that
 validation has and training lacks is a contradiction. Where many named classes occur nowhere at all, the folder is an
 excerpt of a larger data set: that is only noted.
 
@@ -90,12 +90,6 @@ def _as_stored(census: LabelCensus, spec: DatasetSpec, space: LabelSpace, excerp
     return _told(absent, only_elsewhere, len(classes), masks, space, excerpt)
 
 
-def _may_be_spare(absent: list[int], count: int, space: LabelSpace) -> bool:
-    """Whether nobody but the head, or a number that may be the head's, counts the absent classes, all of them last."""
-    last = absent == list(range(count - len(absent), count))
-    return space.said_by == "head" or (space.said_by == "num_classes" and space.channels == count and last)
-
-
 def _told(
     absent: list[int],
     elsewhere: list[int],
@@ -129,7 +123,7 @@ def _told(
             measured=measured,
             fix=f"Set `num_classes={count - len(absent)}` and number the classes anew, or add masks that show them",
             where=tuple(space.name(class_id) for class_id in absent),
-            level="suspected" if is_part or _may_be_spare(absent, count, space) else "proven",
+            level="suspected" if is_part or space.said_by == "head" else "proven",
             severity="note" if len(absent) >= excerpt else "error",
         )
     return Healthy(measured)
