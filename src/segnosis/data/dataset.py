@@ -70,19 +70,18 @@ class Dataset(Sequence[Sample]):
     @cached_property
     def ids(self) -> list[str]:
         """Id of each sample."""
-        return [self._id(*self.source.locate(int(row))) for row in self.rows]
+        return [self._id(*place) for place in self.source.located(self.rows)]
 
     @cached_property
     def groups(self) -> list[str]:
         """Group of each sample: what a split never cuts."""
-        return [self._group(*self.source.locate(int(row))) for row in self.rows]
+        return [self._group(*place) for place in self.source.located(self.rows)]
 
     @cached_property
     def splits(self) -> dict[str, tuple[str, ...]]:
         """The layout's own splits, name → ids; empty when it has none."""
         found: dict[str, list[str]] = {}
-        for row in self.rows:
-            entry, k = self.source.locate(int(row))
+        for entry, k in self.source.located(self.rows):
             if entry.split:
                 found.setdefault(entry.split, []).append(self._id(entry, k))
         return {name: tuple(found[name]) for name in ("train", "val", "test") if name in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -55,14 +56,19 @@ class Source:
     @cached_property
     def offsets(self) -> np.ndarray:
         """First row of each entry."""
-        slices = np.fromiter((max(entry.slices, 1) for entry in self.index.entries), np.int64, len(self.index.entries))
+        slices = np.fromiter((entry.slices or 1 for entry in self.index.entries), np.int64, len(self.index.entries))
         return np.concatenate([[0], np.cumsum(slices)])
 
     def locate(self, row: int) -> tuple[Entry, int | None]:
         """Entry of a row, and its plane in a volume."""
-        at = int(np.searchsorted(self.offsets, row, side="right")) - 1
-        entry = self.index.entries[at]
-        return entry, int(row - self.offsets[at]) if entry.slices else None
+        return next(self.located(np.asarray([row])))
+
+    def located(self, rows: np.ndarray) -> Iterator[tuple[Entry, int | None]]:
+        """The same of many rows."""
+        at = np.searchsorted(self.offsets, rows, side="right") - 1
+        for number, plane in zip(at.tolist(), (rows - self.offsets[at]).tolist(), strict=True):
+            entry = self.index.entries[number]
+            yield entry, plane if entry.slices else None
 
     def mask(self, entry: Entry, k: int | None) -> np.ndarray:
         """Stored mask."""

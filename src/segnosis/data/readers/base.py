@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -156,10 +157,30 @@ class Folder:
     def paths(self, suffixes: Iterable[str]) -> Iterator[str]:
         """Relative paths of the files with one of `suffixes` (lower case, with dot), unsorted."""
         endings = tuple(suffixes)
+        last = {ending[ending.rfind(".") :] for ending in endings if "." in ending}
+        for folder, kinds in self._kinds.items():
+            for kind, names in kinds.items():
+                if kind in last:
+                    yield from (join(folder, name) for name in names if name.lower().endswith(endings))
+
+    def paths_by(self, accepts: Callable[[str], bool]) -> Iterator[str]:
+        """Relative paths of the files whose last suffix, as in `.png` or empty, is accepted; unsorted."""
+        for folder, kinds in self._kinds.items():
+            for kind, names in kinds.items():
+                if accepts(kind):
+                    yield from (join(folder, name) for name in names)
+
+    @cached_property
+    def _kinds(self) -> dict[str, dict[str, list[str]]]:
+        """Sub-folder → last suffix in lower case → file names: readers ask for suffixes, not for a million names."""
+        found: dict[str, dict[str, list[str]]] = {}
         for folder, names in self.files.items():
+            kinds: dict[str, list[str]] = defaultdict(list)
             for name in names:
-                if name.lower().endswith(endings):
-                    yield join(folder, name)
+                dot = name.rfind(".")
+                kinds[name[dot:].lower() if dot >= 0 else ""].append(name)
+            found[folder] = kinds
+        return found
 
     def inside(self, name: str, *, told_by: str, below: Iterable[str] = ("",)) -> str | None:
         """The listed file that `name`, as written in the file `told_by`, means; `None` where there is none.

@@ -22,6 +22,7 @@ LOOKS_FOR = "DICOM images with DICOM segmentations (`*.dcm`, or files without su
 NEEDS = ("pydicom", "dicom")
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _MOST_CLASSES = 254
+_SUFFIXES = (".dcm", ".dicom", ".ima")
 _HEAD = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "InstanceNumber", "NumberOfFrames", "Rows",
 )  # fmt: skip
@@ -329,9 +330,9 @@ def _candidates(folder: Folder) -> list[str]:
 
 
 def _named(folder: Folder) -> Iterator[str]:
-    for path in folder.paths(("",)):
+    for path in folder.paths_by(lambda suffix: not suffix or suffix in _SUFFIXES or suffix[1:].isdigit()):
         name = path.rsplit("/", 1)[-1].lower()
-        if name.endswith((".dcm", ".dicom", ".ima")) or "." not in name or name.replace(".", "").isdigit():
+        if name.endswith(_SUFFIXES) or "." not in name or name.replace(".", "").isdigit():
             yield path
 
 

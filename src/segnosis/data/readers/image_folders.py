@@ -59,15 +59,17 @@ def index(folder: Folder) -> Index:
             saw += f"; {len(alone)} {what}: {shown}{', …' if len(alone) > 3 else ''}"
     if folder.links_out:
         saw += f"; {len(folder.links_out)} links that lead out of the folder are not followed"
-    places = [_place(image) for image, _ in found.pairs]
-    groups, group_by = groups_of([path_id(image) for image, _ in found.pairs], places)
-    if group_by is None:
-        groups = []
-    rows = []
-    for i, (image, mask) in enumerate(found.pairs):
-        id = path_id(image).rsplit("/", 1)[-1]
-        split = next((s for part in image.split("/")[:-1] if (s := split_of_folder(part))), None)
-        rows.append(Entry(image, mask, id, groups[i] if groups else id, split))
+    folders = [image.rpartition("/")[0] for image, _ in found.pairs]
+    places = {name: _place(name) for name in set(folders)}
+    splits = {name: _split(name) for name in places}
+    ids = [path_id(image) for image, _ in found.pairs]
+    groups, group_by = groups_of(ids, [places[name] for name in folders])
+    names = [id.rpartition("/")[2] for id in ids]
+    told = groups if group_by is not None else names
+    rows = [
+        Entry(image, mask, id, group, splits[name])
+        for (image, mask), id, group, name in zip(found.pairs, names, told, folders, strict=True)
+    ]
     sidecars = tuple(path for path in folder.paths((".txt", ".csv", ".json")) if path.count("/") <= 1)
     return Index(
         ordered(rows, grouped=group_by is not None),
@@ -267,7 +269,6 @@ def _split(path: str) -> str | None:
     return next((split for part in path.split("/") if (split := split_of_folder(part))), None)
 
 
-def _place(image: str) -> str:
-    """The folder of an image below its role and split: a patient, a scene, a city."""
-    parts = image.split("/")[:-1]
-    return "/".join(part for part in parts if not role_of_folder(part) and not split_of_folder(part))
+def _place(folder: str) -> str:
+    """A folder below its role and split: a patient, a scene, a city."""
+    return "/".join(part for part in folder.split("/") if not role_of_folder(part) and not split_of_folder(part))

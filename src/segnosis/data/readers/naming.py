@@ -44,24 +44,26 @@ _PREFERRED = ("manual", "groundtruth", "truth", "gt", "annotation", "annotations
 _GROUP_WORDS = r"patient|pat|subject|subj|sub|case|person|volunteer|volume|vol|study|slide|video|vid|sequence|seq|scene"
 _GROUP = re.compile(rf"(?:^|[_\-. /])((?:{_GROUP_WORDS})[_\- ]?[a-z]{{0,3}}\d+[a-z]?)(?![a-z0-9])", re.I)
 _PREFIX = re.compile(r"^(.*?\d.*?)(?:[_\- .](?:x|y|z|s|f|t|slice|frame|tile|patch|crop|img|r|c)?[_\-]?\d{1,4})+$", re.I)
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _VOLUME_TAIL = re.compile(
     r"(?:[_\-. ](?:ed|es|sa|la|sax|lax|4d|3d|cine|lge|t\d+|0000|(?:frame|slice|phase|time)[_\-]?\d+))+$",
     re.I,
 )
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts 2 before 10.
+def natural(name: str) -> str:
+    """Sort key that puts 2 before 10, and numbers before letters: a number becomes its count of digits and these.
 
     Example:
         >>> sorted(["b10", "b2", "a"], key=natural)
         ['a', 'b2', 'b10']
     """
-    return [
-        (0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part)
-        for part in re.split(r"([0-9]{1,18})", name)
-        if part
-    ]
+    return _NUMBER.sub(_counted, name)
+
+
+def _counted(number: re.Match[str]) -> str:
+    digits = number[0].lstrip("0")
+    return f"\0{chr(len(digits))}{digits}"
 
 
 def tokens(name: str) -> list[str]:

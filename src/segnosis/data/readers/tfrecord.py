@@ -101,12 +101,8 @@ def framed(record: bytes) -> bytes:
 
 
 def _files(folder: Folder) -> list[str]:
-    found = []
-    for path in folder.paths((".tfrecord", ".tfrecords", ".tfrec", "")):
-        name = path.rsplit("/", 1)[-1].lower()
-        if name.endswith(_SUFFIXES) or ".tfrecord-" in name:
-            found.append(path)
-    return sorted(found)
+    shards = folder.paths_by(lambda suffix: suffix.startswith((".tfrec", ".gz")))
+    return sorted(path for path in shards if path.lower().endswith(_SUFFIXES) or ".tfrecord-" in path.lower())
 
 
 def _names(folder: Folder, files: list[str]) -> tuple[str, str] | None:
