@@ -85,27 +85,8 @@ def check(
     if agreement is None and pair_files is None:
         return NotApplicable("neither images with masks nor batches were given")
     measured = _measured(pair_files, agreement)
-    if pair_files is not None and pair_files.wrong_name_count:
-        mask, image, other = pair_files.wrong_name[0]
-        return Finding(
-            says=f"{pair_files.wrong_name_count} of {pair_files.named} masks carry the name of another image than the "
-            f"one they are paired with: {mask} is paired with {image}, and named after {other}.",
-            measured=measured,
-            fix=f"Pair by name: {_BY_NAME}",
-            where=tuple(place for row in pair_files.wrong_name[:5] for place in row[:2]),
-            pictures=files_side_by_side(
-                "As they are paired",
-                [{"image": image, "its mask": mask} for mask, image, _ in pair_files.wrong_name[:3]],
-            ),
-        )
-    by_size = _fitting_sizes(pair_files)
-    if by_size:
-        return Finding(
-            says=f"The masks {by_size[0]} and {by_size[1]} do not have the size of their images, but of each other's.",
-            measured=measured,
-            fix=f"Exchange these two masks: `{by_size[0]}` and `{by_size[1]}`",
-            where=by_size,
-        )
+    if pair_files is not None and (by_files := _by_files(pair_files, measured)) is not None:
+        return by_files
     limits = _Limits(
         proven_gain, suspected_gain, most_own, least_exchanged, least_typical, most_alike, most_moved, proven_spreads,
         most_own_of_best, above_turned,
@@ -133,21 +114,14 @@ def check(
         return Healthy(measured)
     if held_out is not None and held_out.capable and _is_moved(held_out, most_moved):
         return Healthy(measured)  # what was done to all masks before they were augmented explains it
-    if (
+    fits_there = (
         held_out is not None
         and min(held_out.compared, agreement.compared) >= fewest_held_out
         and held_out.above_shuffled >= above_shuffled
         and held_out.unit >= spreads_held_out * held_out.spread
-        and agreement.own - agreement.chance <= most_of_held_out * held_out.unit
-    ):
-        return Finding(
-            says=f"The outlines of {held_out.compared} validation masks lie on the edges of their images (agreement "
-            f"{held_out.own:.2f}, with another's mask {held_out.chance:.2f}), those of {agreement.compared} training "
-            f"masks do not ({agreement.own:.2f}, {agreement.chance:.2f}).",
-            measured={**measured, "agreement_in_validation": round(held_out.own, 4)},
-            fix=_LOOK,
-            level="proven" if in_place is True else "suspected",
-        )
+    )
+    if held_out is not None and fits_there and agreement.own - agreement.chance <= most_of_held_out * held_out.unit:
+        return _right_elsewhere(held_out, agreement, in_place is True, measured)
     if agreement.above_shuffled < above_shuffled:
         return Finding(
             says=f"The {agreement.compared} masks fit their own images no better than shuffled ones: their agreement "
@@ -157,6 +131,46 @@ def check(
             level="suspected",
         )
     return Healthy(measured)
+
+
+def _by_files(files: PairFiles, measured: dict[str, float | int | bool]) -> Finding | None:
+    """Masks named after another image, or of another's size."""
+    if files.wrong_name_count:
+        mask, image, other = files.wrong_name[0]
+        return Finding(
+            says=f"{files.wrong_name_count} of {files.named} masks carry the name of another image than the one they "
+            f"are paired with: {mask} is paired with {image}, and named after {other}.",
+            measured=measured,
+            fix=f"Pair by name: {_BY_NAME}",
+            where=tuple(place for row in files.wrong_name[:5] for place in row[:2]),
+            pictures=files_side_by_side(
+                "As they are paired",
+                [{"image": image, "its mask": mask} for mask, image, _ in files.wrong_name[:3]],
+            ),
+        )
+    by_size = _fitting_sizes(files)
+    if by_size:
+        return Finding(
+            says=f"The masks {by_size[0]} and {by_size[1]} do not have the size of their images, but of each other's.",
+            measured=measured,
+            fix=f"Exchange these two masks: `{by_size[0]}` and `{by_size[1]}`",
+            where=by_size,
+        )
+    return None
+
+
+def _right_elsewhere(
+    held_out: PairAgreement, agreement: PairAgreement, proves: bool, measured: dict[str, float | int | bool]
+) -> Finding:
+    """Training pairs that come to nothing, where validation pairs show what right ones come to."""
+    return Finding(
+        says=f"The outlines of {held_out.compared} validation masks lie on the edges of their images (agreement "
+        f"{held_out.own:.2f}, with another's mask {held_out.chance:.2f}), those of {agreement.compared} training "
+        f"masks do not ({agreement.own:.2f}, {agreement.chance:.2f}).",
+        measured={**measured, "agreement_in_validation": round(held_out.own, 4)},
+        fix=_LOOK,
+        level="proven" if proves else "suspected",
+    )
 
 
 def _named_wrongly(names: PairedNames, proves: bool, measured: dict[str, float | int | bool]) -> Finding:
@@ -270,9 +284,9 @@ def _better(first: PairAgreement | None, second: PairAgreement | None) -> PairAg
     return first
 
 
-def _fitting_sizes(files: PairFiles | None) -> tuple[str, ...]:
+def _fitting_sizes(files: PairFiles) -> tuple[str, ...]:
     """Two masks of the wrong size that have each other's, the only two of these sizes."""
-    odd = files.other_size if files else ()
+    odd = files.other_size
     for k, one in enumerate(odd):
         fits = [
             two for two in odd[k + 1 :] if two.mask == one.image and two.image == one.mask and one.image != one.mask
