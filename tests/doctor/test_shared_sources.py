@@ -189,3 +189,22 @@ def test_one_picture_held_again_and_again_is_told(held: list[np.ndarray], times:
     data.faces = [(picture, 0) for picture in held]
     found = repeated_images.measure([batch], None, held_sources.measure({"x": data}))
     assert (found.held, found.times) == ("faces" if times else "", times)
+
+
+class Visits(keras.utils.PyDataset):
+    def __init__(self, patients: Sequence[int], first: int = 0) -> None:
+        super().__init__()
+        self.rows = [{"file": f"{first + k}.png", "patient": f"P{p}", "weather": "dry"} for k, p in enumerate(patients)]
+
+
+@pytest.mark.parametrize(
+    ("validation", "found"),
+    [
+        (Visits([1, 2, 3, 4], 90), SharedSources("groups", "rows['patient']", 4, 4, "P1", by_name=True)),
+        (Visits([7, 7, 8, 9], 90), SharedSources()),
+    ],
+)
+def test_a_column_of_groups_says_what_is_in_both(validation: Visits, found: SharedSources) -> None:
+    train = Visits([1, 1, 2, 2, 3, 3, 4, 4])
+    given = {"x": train, "validation_data": validation}
+    assert shared_sources.measure(given, held_sources.measure(given)) == found

@@ -94,3 +94,20 @@ def test_the_other_branch_and_other_functions_do_not_count(tmp_path: Path) -> No
 @pytest.mark.parametrize("source", ["def broken(:\n", ""])
 def test_a_text_that_does_not_parse_tells_nothing(source: str) -> None:
     assert measure(Script("train.py", 1, source=source)) == ()
+
+
+def test_a_function_called_again_is_a_stage_with_that_calls_arguments() -> None:
+    text = textwrap.dedent("""\
+        def train(rate, epochs=2, decay=0.0):
+            fine = rate / 2
+            model.compile(AdamW(fine, weight_decay=decay), "mse")
+            model.fit(x, y, epochs=epochs)
+
+        train(1e-3)
+        model.trainable = True
+        train(START)
+        train(epochs=9, rate=0.4)
+    """)
+    held = {"rate": 0.02, "epochs": 2, "decay": 0.0, "START": 0.02}
+    found = measure(Script("train.py", 4, source=text), held)
+    assert [(stage.line, stage.optimizer, stage.rate) for stage in found] == [(9, "AdamW", pytest.approx(0.2))]

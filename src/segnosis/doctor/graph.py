@@ -175,7 +175,10 @@ def told(function: Callable[[Any], Any], shape: Sequence[int | None]) -> tuple[s
 
 
 def _back(tensor: Any) -> Iterator[tuple[Any, Any]]:
-    """Operations and their nodes from `tensor` back along single inputs, entering nested models."""
+    """Operations and their nodes from `tensor` back along single inputs, entering nested models.
+
+    Layers of several inputs that hand one of them on, as those that add a loss do, are left out.
+    """
     outer: list[Any] = []
     while True:
         operation, node_index, tensor_index = tensor._keras_history
@@ -190,10 +193,39 @@ def _back(tensor: Any) -> Iterator[tuple[Any, Any]]:
                 return
             tensor = outer.pop().input_tensors[0]
             continue
+        handed_on = _handed_on(operation, node)
+        if handed_on is not None:
+            tensor = handed_on
+            continue
         yield operation, node
         if not node.input_tensors:
             return
         tensor = node.input_tensors[0]
+
+
+def _handed_on(operation: Any, node: Any) -> Any | None:
+    """That of several inputs which a layer of the user's own gives back as it is."""
+    own = isinstance(operation, keras.layers.Layer) and not type(operation).__module__.startswith("keras.")
+    if not own or operation.weights or len(node.input_tensors) < 2 or len(node.output_tensors) != 1:
+        return None
+    random = np.random.default_rng(0)
+    probes = {}
+    for tensor in node.input_tensors:
+        numbers = random.random([2, *(size or 4 for size in tensor.shape[1:])])
+        probes[id(tensor)] = keras.ops.cast(numbers, tensor.dtype)  # whole numbers become 0, which every index may be
+    losses = list(operation._losses)
+    try:
+        arguments, keywords = node.arguments.fill_in(probes)
+        answer = keras.ops.convert_to_numpy(operation(*arguments, **keywords))
+    except Exception:  # whatever a layer of the user's own raises at numbers it does not expect
+        return None
+    finally:
+        operation._losses[:] = losses
+    for tensor in node.input_tensors:
+        given = keras.ops.convert_to_numpy(probes[id(tensor)])
+        if given.shape == answer.shape and given.dtype.kind == "f" and np.array_equal(given, answer):
+            return tensor
+    return None
 
 
 def _inputs_behind(graph: Functional, tensor: Any, without: Any) -> set[int]:

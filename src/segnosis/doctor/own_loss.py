@@ -36,14 +36,16 @@ class OwnLoss(keras.losses.Loss):
         name: Where in the program it is.
         objective: Images, targets, weights and prediction → the loss.
         x: Images to hand to the program's code, over and over.
+        weights: The weights beside them, where the program's samples have some: its code takes them apart, so it gets
+            ones where nobody asks with others.
 
     Attributes:
         penalty: What the program adds to it for the size of kernels, as they are.
     """
 
-    def __init__(self, name: str, objective: Callable[[Any, Any, Any, Any], Any], x: Any) -> None:
+    def __init__(self, name: str, objective: Callable[[Any, Any, Any, Any], Any], x: Any, weights: Any = None) -> None:
         super().__init__(name=name)
-        self._objective, self._x = objective, x
+        self._objective, self._x, self._weights = objective, x, weights
         self.penalty = 0.0
         self._kernels: list[Any] = []
 
@@ -57,13 +59,14 @@ class OwnLoss(keras.losses.Loss):
         """
         count = y_pred.shape[0]
         x = keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(resized(leaf, count)), self._x)
+        weight = ones_like(self._weights, count) if sample_weight is None else sample_weight
         with _at_zero(self._kernels):
-            return self._objective(x, keras.ops.convert_to_tensor(y_true), sample_weight, y_pred)
+            return self._objective(x, keras.ops.convert_to_tensor(y_true), weight, y_pred)
 
     @property
     def whole(self) -> OwnLoss:
         """The same with what it adds for the size of kernels, as the program trains."""
-        return OwnLoss(self.name, self._objective, self._x)
+        return OwnLoss(self.name, self._objective, self._x, self._weights)
 
     def part_from_weights(self, model: keras.Model, y_true: Any, y_pred: Any) -> None:
         """Find `penalty`: what goes away when all kernels of `model` are 0 and the prediction stays."""
@@ -100,9 +103,10 @@ def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = Non
             if samples is not None:
                 loss = OwnLoss("training_loop", _answered_by(model, samples.step), samples.first.x)
             elif steps_itself(model):
-                loss = OwnLoss("train_step", _answered_by(_asked(model, batch), _train_step(model)), batch.x)
+                begun = _answered_by(_asked(model, batch), _train_step(model))
+                loss = OwnLoss("train_step", begun, batch.x, batch.sample_weight)
             else:
-                loss = OwnLoss("compute_loss", _compute_loss(model), batch.x)
+                loss = OwnLoss("compute_loss", _compute_loss(model), batch.x, batch.sample_weight)
             y_pred = model(as_tensors(batch.x, slice(2)))
             loss.part_from_weights(model, batch.y[:2], y_pred)
         except Exception:  # anything that anyone's step can raise; evidence/own_step.py says so where fit() would
@@ -176,3 +180,10 @@ def _at_zero(kernels: Sequence[Any]) -> Iterator[None]:
 def resized(array: Any, count: int | None) -> Any:
     """The first `count` samples, the same ones again where there are fewer."""
     return array if count is None else np.resize(array, (count, *np.shape(array)[1:]))
+
+
+def ones_like(weights: Any, count: int | None) -> Any:
+    """Ones for so many samples, in the shape and type of the program's weights; `None` without these."""
+    return keras.tree.map_structure(
+        lambda leaf: keras.ops.convert_to_tensor(np.ones_like(resized(np.asarray(leaf), count))), weights
+    )

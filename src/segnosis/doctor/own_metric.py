@@ -10,7 +10,7 @@ import keras
 from segnosis.doctor.batches import as_tensors
 from segnosis.doctor.case import Batch
 from segnosis.doctor.listening import listening
-from segnosis.doctor.own_loss import resized, speaker_of
+from segnosis.doctor.own_loss import ones_like, resized, speaker_of
 from segnosis.doctor.snapshot import untouched
 
 
@@ -22,10 +22,11 @@ class OwnMetric:
         model: The user's model; what its metrics counted is to be put back by whoever asks.
         speaker: The layer that the step asks for the prediction.
         x: Images to hand to the step, over and over.
+        weights: The weights beside them, where the program's samples have some; the step gets ones.
     """
 
-    def __init__(self, name: str, model: keras.Model, speaker: Any, x: Any) -> None:
-        self.name, self._model, self._speaker, self._x = name, model, speaker, x
+    def __init__(self, name: str, model: keras.Model, speaker: Any, x: Any, weights: Any = None) -> None:
+        self.name, self._model, self._speaker, self._x, self._weights = name, model, speaker, x, weights
         self._value: Any = None
 
     @property
@@ -41,7 +42,9 @@ class OwnMetric:
         """Make the step, the model answering `y_pred`, both as tensors of the program's own shapes."""
         x = keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(resized(leaf, y_pred.shape[0])), self._x)
         with listening(lambda layer, args, call: y_pred if layer is self._speaker else call(), outermost=True):
-            self._value = self._model.test_step((x, y_true))[self.name]
+            self._value = self._model.test_step(_packed(x, y_true, ones_like(self._weights, y_pred.shape[0])))[
+                self.name
+            ]
 
     def result(self) -> Any:
         """What the step reported."""
@@ -57,13 +60,19 @@ def own_metrics(model: keras.Model, batch: Batch) -> tuple[OwnMetric, ...]:
     """
     if type(model).test_step is keras.Model.test_step or keras.backend.backend() == "jax":
         return ()
-    x, y = (as_tensors(part, slice(2)) for part in (batch.x, batch.y))
+    x, y, weights = (as_tensors(part, slice(2)) for part in (batch.x, batch.y, batch.sample_weight))
     logs: dict[str, Any] = {}
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             wanted = tuple(model(x, training=False).shape)
-            speaker = speaker_of(lambda: logs.update(model.test_step((x, y))), wanted)
+            speaker = speaker_of(lambda: logs.update(model.test_step(_packed(x, y, weights))), wanted)
         except Exception:  # anything that anyone's step can raise; `fit` says so when it validates
             return ()
-    return tuple(OwnMetric(name, model, speaker, batch.x) for name in logs if "loss" not in name.lower())
+    return tuple(
+        OwnMetric(name, model, speaker, batch.x, batch.sample_weight) for name in logs if "loss" not in name.lower()
+    )
+
+
+def _packed(x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
+    return (x, y) if weights is None else (x, y, weights)

@@ -28,6 +28,7 @@ class Sources:
 
     Attributes:
         lists: Attribute → its different texts, paths or whole numbers, at least four of them.
+        repeated: Attribute → texts or whole numbers of which several are the same, as of a patient for each sample.
         arrays: Attribute → an array of pictures, or a view of a part of one.
         contents: Attribute → hashes of the pictures in it, of an array's rows or of a list of arrays.
         pictures: Attribute → how many of its pictures were hashed.
@@ -39,6 +40,7 @@ class Sources:
     """
 
     lists: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    repeated: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     contents: Mapping[str, frozenset[bytes]] = field(default_factory=dict)
     pictures: Mapping[str, int] = field(default_factory=dict)
@@ -58,6 +60,7 @@ def sources_of(data: Any) -> Sources:
     if hasattr(data, "element_spec") and hasattr(data, "_variant_tensor"):
         return _of_chain(data)
     lists: dict[str, tuple[Any, ...]] = {}
+    repeated: dict[str, tuple[Any, ...]] = {}
     arrays: dict[str, np.ndarray] = {}
     contents: dict[str, list[bytes]] = {}
     settings: dict[str, Any] = {}
@@ -74,11 +77,14 @@ def sources_of(data: Any) -> Sources:
             lists.setdefault(name, found)
             if (second := _different(_seconds(value))) is not None:
                 lists.setdefault(f"{name}[1]", second)
+        elif (parts := _parts(value)) is not None:
+            repeated.setdefault(name, parts)
         elif not isinstance(value, list | tuple | np.ndarray | range):
             objects.setdefault(name, id(value))
     kind = getattr(data, "gi_code", None) or type(data)
     return Sources(
         lists=lists,
+        repeated=repeated,
         arrays=arrays,
         contents={name: frozenset(found) for name, found in contents.items()},
         pictures={name: len(found) for name, found in contents.items()},
@@ -156,6 +162,12 @@ def _pictures(value: Any) -> list[bytes]:
 
 def _different(value: Any) -> tuple[Any, ...] | None:
     """Texts, paths or whole numbers that differ from each other, enough of them to be samples."""
+    parts = _parts(value)
+    return parts if parts is not None and len(set(parts)) == len(parts) else None
+
+
+def _parts(value: Any) -> tuple[Any, ...] | None:
+    """Texts, paths or whole numbers, enough of them to be samples."""
     if isinstance(value, np.ndarray):
         if value.ndim != 1 or value.dtype.kind not in "iuUSO" or value.size > _MOST:
             return None
@@ -163,9 +175,7 @@ def _different(value: Any) -> tuple[Any, ...] | None:
     if not isinstance(value, list | tuple | range) or not _FEWEST <= len(value) <= _MOST:
         return None
     parts = tuple(_rows(part) for part in value)
-    if any(part is None for part in parts) or len(set(parts)) < len(parts):
-        return None
-    return parts
+    return None if any(part is None for part in parts) else parts
 
 
 def _seconds(value: Any) -> list[Any]:

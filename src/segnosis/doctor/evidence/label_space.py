@@ -24,6 +24,7 @@ class LabelSpace:
         ignore: Ids that are no class and are kept out of the loss.
         names: Class names by id, as far as known.
         signed: Whether targets from −1 to 1 are meant: a tanh head or a hinge loss.
+        independent: Whether several channels answer by a sigmoid each, so that targets are planes, not ids.
         soft: Whether the loss takes targets between the classes: soft labels of a binary head, say.
     """
 
@@ -33,6 +34,7 @@ class LabelSpace:
     ignore: frozenset[float] = frozenset()
     names: tuple[str, ...] = ()
     signed: bool = False
+    independent: bool = False
     soft: bool = False
 
     def name(self, class_id: int) -> str:
@@ -77,5 +79,6 @@ def measure(
         ignore=frozenset(ignore),
         names=names,
         signed="hinge" in loss_name or activations[-1:] == ["tanh"],
+        independent=(channels or 0) > 1 and activations[-1:] == ["sigmoid"] and "sparse" not in loss_name,
         soft=channels == 1 or "sparse" not in loss_name,
     )

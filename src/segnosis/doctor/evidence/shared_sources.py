@@ -22,6 +22,12 @@ _GROUP = re.compile(
     r"|video|vid|sequence|seq|clip|volume|vol|scan)[-_ ]?[a-z]?\d+)\D.*\d",
     re.IGNORECASE,
 )
+_NAMES_GROUPS = re.compile(
+    r"(?<![a-z])(?:patient|subject|participant|person|donor|animal|mouse|specimen|slide|video|sequence|clip|volume|scan"
+    r"|case|group|structure|building|bridge|site|location|scene|plot|tray|plant|tree|well|plate)",
+    re.IGNORECASE,
+)
+"""Columns that tell of what a picture was taken; not how, as camera or weather do, of which both sides have all."""
 _FEWEST_GROUPS = 3
 _OF_NO_SAMPLE = re.compile(
     r"batch|seed|epoch|worker|queue|step|verbose|multiprocessing|shuffle|aug|transform|rng|random|lock|jitter"
@@ -35,7 +41,7 @@ class SharedSources:
     Attributes:
         how: `"list"` of files or ids, `"array"` of which both hold overlapping parts, `"pictures"` that both hold,
             `"object"` given for both, `"shuffle"`: each takes its part of what is shuffled anew in each pass, or
-            `"groups"`: file names tell of patients, slides or videos that are in both.
+            `"groups"`: a column or file names tell of patients, slides or videos that are in both.
             `None` when nothing is shared, or when the objects do not tell.
         name: Attribute that holds it.
         shared, held_out: Samples in both, and in validation; of groups, the groups.
@@ -85,7 +91,12 @@ def _between_arguments(train: Any, validation: Any, held: HeldSources) -> Shared
 
 
 def _groups(ours: Sources, theirs: Sources) -> SharedSources:
-    """Patients, slides or videos that both sides' file names tell of, where each has several samples."""
+    """Patients, slides or videos that both sides' columns or file names tell of, where each has several samples."""
+    for name, held_out in {**theirs.lists, **theirs.repeated}.items():
+        groups = set(ours.repeated.get(name, ())), set(held_out)
+        common = groups[0] & groups[1]
+        if _NAMES_GROUPS.search(name) and len(common) >= _FEWEST_GROUPS and 2 * len(common) >= len(groups[1]):
+            return SharedSources("groups", name, len(common), len(groups[1]), min(map(str, common)), by_name=True)
     for name, held_out in theirs.lists.items():
         train = ours.lists.get(name, ())
         sides = [[group for entry in side if (group := _group_of(entry))] for side in (train, held_out)]

@@ -38,7 +38,8 @@ class StageAhead:
 def measure(script: Script, variables: Mapping[str, Any] | None = None) -> tuple[StageAhead, ...]:
     """Every `compile`, and every rate set by hand, between this `fit` and another in the same function or module.
 
-    A rate is understood where it is a number, a variable or attribute that holds one now or is given one on the way, or
+    Where that function is called again further on, every `compile` in it too, with that call's arguments. A rate is
+    understood where it is a number, a variable or attribute that holds one now or is given one on the way, or
     arithmetic of those.
 
     Example:
@@ -66,7 +67,35 @@ def measure(script: Script, variables: Mapping[str, Any] | None = None) -> tuple
         for line, name, value in assigned
         if name in ("optimizer.learning_rate", "optimizer.lr") and (rate := reader.number(value)) is not None
     ]
+    if isinstance(scope, Function):
+        stages += _called_again(tree, scope, variables or {})
     return tuple(sorted(stages, key=lambda stage: stage.line))
+
+
+def _called_again(tree: ast.AST, scope: Function, variables: Mapping[str, Any]) -> Iterator[StageAhead]:
+    """Stages that calls of the function around this `fit` make with other arguments, after the one that runs."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and name_of(node) == scope.name]
+    runs = False
+    for call in sorted((call for call in calls if not holds(scope, call.lineno)), key=lambda call: call.lineno):
+        given = _bound(scope, call)
+        if not runs:
+            told = {name: held(value, variables) for name, value in given.items()}
+            runs = all(value is None or variables.get(name) == value for name, value in told.items())
+            continue
+        reader = _Reader({**{name: value for _, name, value in _assigned(scope)}, **given}, variables)
+        for inner in calls_behind(scope, scope.lineno):
+            if (found := reader.stage(inner)) is not None:
+                yield StageAhead(call.lineno, *found)
+
+
+def _bound(scope: Function, call: ast.Call) -> dict[str, ast.expr]:
+    """Parameters of a function and what a call gives them, defaults where it gives nothing."""
+    names = [argument.arg for argument in (*scope.args.posonlyargs, *scope.args.args)]
+    defaults = dict(zip(reversed(names), reversed(scope.args.defaults), strict=False))
+    if names[:1] == ["self"]:
+        names = names[1:]
+    named = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    return {**defaults, **dict(zip(names, call.args, strict=False)), **named}
 
 
 def _assigned(scope: ast.AST) -> Iterator[tuple[int, str, ast.expr]]:

@@ -36,6 +36,8 @@ class TargetCensus:
         distinct: Distinct values over all planes, counted up to 64.
         empty_planes: Planes of independent ones that are 0 in every sample.
         unscaled_planes: Planes of independent ones that hold 0 and one value above 1.
+        marked: Pixels that some mask marks, and pixels that one marks on average, as shares of a mask: about the same
+            where all mark one place. `None` where masks differ in size.
         masked: Pixels with sample weight 0, left out of `census`, unless that would leave one value in every mask:
             then it is the weights that are wrong, not the masks.
     """
@@ -52,6 +54,7 @@ class TargetCensus:
     masked: int
     empty_planes: tuple[int, ...] = ()
     unscaled_planes: tuple[int, ...] = ()
+    marked: tuple[float, float] | None = None
 
 
 def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[Any] | None = None) -> TargetCensus:
@@ -83,6 +86,7 @@ def measure(batches: Sequence[Batch], label_space: LabelSpace, heads: Sequence[A
         maximum=float(max((part.max() for part in finite if part.size), default=0.0)),
         distinct=len(values),
         masked=masked,
+        marked=_marked(found, form),
         empty_planes=()
         if form != "planes"
         else tuple(plane for plane in range(planes) if not any(target[..., plane].any() for target in found)),
@@ -137,12 +141,32 @@ def _form(
         return "one-hot"
     if exclusive and planes == space.channels and all(np.isin(part, (0, level)).all() for part in sums):
         return "one-hot"  # behind a softmax, rows of zeros are pixels without a class
+    if planes == space.channels and _each_its_own_mark(targets):
+        return "planes"
     whole = all(np.array_equal(part := target[:, ::2, ::2], np.floor(part)) and part.min() >= 0 for target in targets)
     if planes in (3, 4) and (planes != space.channels or (top > 1.5 and whole)):
         return "colour"
     if all(as_plane(target[0])[1] == "copies" for target in targets) and planes in (3, 4) and planes != space.channels:
         return "colour"
     return "planes"
+
+
+def _marked(targets: Sequence[np.ndarray], form: str) -> tuple[float, float] | None:
+    if len({target.shape[1:] for target in targets}) > 1:
+        return None
+    planes = [target.argmax(-1) if form == "one-hot" else target.reshape(*target.shape[:3], -1) for target in targets]
+    values, counts = np.unique(planes[0], return_counts=True)
+    marks = [plane != values[counts.argmax()] for plane in planes]
+    marks = [mark.any(axis=-1) if mark.ndim == 4 else mark for mark in marks]
+    anywhere = np.any([mark.any(axis=0) for mark in marks], axis=0)
+    return float(anywhere.mean()), float(np.mean([mark.mean() for mark in marks]))
+
+
+def _each_its_own_mark(targets: Sequence[np.ndarray]) -> bool:
+    """Whether every plane holds 0 and one other value, and another one than the other planes: bits, not colours."""
+    marks = [{float(value) for part in targets for value in np.unique(part[..., plane])[:3]} - {0.0}
+             for plane in range(targets[0].shape[-1])]  # fmt: skip
+    return all(len(mark) == 1 for mark in marks) and len(set.union(*marks)) == len(marks)
 
 
 def _weights(batch: Batch, target: np.ndarray) -> np.ndarray | None:

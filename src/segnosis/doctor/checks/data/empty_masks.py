@@ -3,7 +3,7 @@
 ## What it looks for
 Masks that hold one and the same class everywhere, ignored pixels apart: as stored, and after the pipeline. Data
 sets with many legitimate negatives are common; only when 99 of 100 masks are empty, or all of a sample large
-enough, is it a fault.
+enough, is it a fault. Masks that all mark the same few pixels are suspected to have lost their objects too.
 
 ## Why the model does not learn
 With nothing to find, "background everywhere" is the perfect answer: loss near 0, accuracy near 1, a blank
@@ -39,6 +39,8 @@ def check(
     *,
     most_empty: float = 0.99,
     fewest: int = 8,
+    few_pixels: float = 0.005,
+    max_spread: float = 3.0,
 ) -> Verdict:
     if target_census is None and label_census is None:
         return NotApplicable("neither masks nor batches were given")
@@ -75,6 +77,17 @@ def check(
     if total < fewest:
         return NotApplicable(f"{total} masks are too few to call them all empty; it takes {fewest}")
     if empty < most_empty * total:
+        anywhere, typical = (seen.marked if seen is not None else None) or (1.0, 1.0)
+        measured["marked_in_any_mask"] = round(anywhere, 6)
+        if 0 < anywhere <= min(few_pixels, max_spread * typical):
+            return Finding(
+                says=f"All {total} masks together mark {anywhere:.2%} of their pixels, one mask {typical:.2%}: the "
+                "same few pixels in every mask, and no object anywhere else.",
+                measured=measured,
+                fix="Look at one mask beside its image. Where outlines are drawn, their points are pixels, not shares "
+                "of the width and height: `points * (width, height)`.",
+                level="suspected",
+            )
         return Healthy(measured)
     raw = f" (as stored: {stored_empty} of {stored})" if after and stored else ""
     return Finding(
@@ -131,3 +144,20 @@ def healthy() -> Case:
     images, masks = pair_patients.scenes(12)
     masks = np.where(np.arange(12)[:, None, None] % 3, 0, masks)
     return Case(pairs=pair_patients.pairs(images, masks), batches=pair_patients.batches(images, masks), num_classes=2)
+
+
+def _of_dots(moved: int) -> Case:
+    """Masks of four pixels each, at one place or at others."""
+    masks = np.zeros((12, 64, 64), np.uint8)
+    for number, mask in enumerate(masks):
+        mask[moved * number : moved * number + 2, :2] = 1
+    images = np.random.default_rng(0).random((12, 64, 64)).astype("float32")
+    return Case(batches=pair_patients.batches(images, masks), num_classes=2)
+
+
+def sick_in_a_corner() -> Case:
+    return _of_dots(0)
+
+
+def healthy_dots() -> Case:
+    return _of_dots(4)

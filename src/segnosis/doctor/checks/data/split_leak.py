@@ -111,7 +111,7 @@ def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
         "the training data.",
         "pictures": f"{seen.shared} of the {seen.held_out} pictures in `{seen.name}` of the validation data are in "
         "that of the training data too, pixel for pixel before augmentation.",
-        "groups": f"The names of files in `{seen.name}` tell of {seen.held_out} groups in the validation data; "
+        "groups": f"`{seen.name}` tells of {seen.held_out} groups in the validation data; "
         f"{seen.shared} of them, `{seen.example}` for one, are in the training data too.",
         "object": "The same object is given as training and as validation data.",
         "shuffle": "Training and validation are each taken from a data set that is shuffled anew in each pass: what "

@@ -55,7 +55,8 @@ def check(
         encoding, output = (encodings or {}).get(head.name), (forward or {}).get(head.name)
         channels = head.shape[-1] if head.shape else encoding.channels if encoding else None
         numbers = numbered_objects is not None and numbered_objects.sure  # of objects, not of classes: LAB003, LAB001
-        classes = None if numbers else _classes_from_zero(encoding, ignored, max_gap_classes)
+        planes = label_space is not None and label_space.independent  # then ids are no classes to count: LAB007
+        classes = None if numbers or planes else _classes_from_zero(encoding, ignored, max_gap_classes)
         measured = {"head": head.name, "channels": channels, "classes_in_masks": classes, "loss": head.loss_name}
         raises = loss_parts is not None and isinstance(loss_parts.outputs.get(head.name), Raised)
         problems = [

@@ -91,10 +91,9 @@ def _after_pipeline(
     numbers: NumberedObjects | None,
 ) -> Verdict:
     census = target.census
-    if target.form != "ids" or space.channels == 1:
-        return NotApplicable(
-            f"the targets are no class ids but {target.form if target.form != 'ids' else 'for one sigmoid channel'}"
-        )
+    if target.form != "ids" or space.channels == 1 or space.independent:
+        what = target.form if target.form != "ids" else "for sigmoid channels"
+        return NotApplicable(f"the targets are no class ids but {what}")
     if space.num_classes is None:
         return NotApplicable("the number of classes is not known")
     whole = {value: count for value, count in census.without(space.ignore).items() if value == int(value)}

@@ -1,13 +1,13 @@
 """Masks hold values between their classes.
 
 ## What it looks for
-Fractions where class ids are expected. Masks with eight or more different in-between values along their outlines:
-JPEG, anti-aliasing or resizing of a black-and-white mask. Steps between two regions, ids two or more apart, that
-pass through the ids in between: a resized mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's
-other masks have too, as nested organs do, are told from those. Where a quarter of such steps or more do, of every pair
-of ids, that is suspected. So is an id that fills areas and yet borders on another mostly as a line of one or two
-pixels in front of a third, on either side of it in number, unless two other ids touch with none in between, or the
-line widens in places as a thin drawn part does.
+Fractions where class ids are expected. Masks with eight or more different in-between values along their outlines: JPEG,
+anti-aliasing or resizing of a black-and-white mask. Steps between two regions, ids two or more apart, that pass through
+the ids in between: a resized mask whose border of 0 and 2 shows a rim of 1. Rims that a data set's other masks have
+too, as nested organs do, are told from those. Where a quarter of such steps or more do, of every pair of ids, and
+mostly in lines, not in bands as the states of one thing do, that is suspected. So is an id that fills areas and yet
+borders on another mostly as a line of one or two pixels in front of a third, on either side of it in number, unless two
+other ids touch with none in between, or the line widens in places as a thin drawn part does.
 
 ## Why the model does not learn
 Every border carries a rim of pixels of a class that is not there. The network learns phantom classes around its
@@ -53,6 +53,7 @@ def check(
     few_masks: float = 0.5,
     fewest_steps_of_pair: int = 30,
     min_smooth_everywhere: float = 0.25,
+    min_thin: float = 0.5,
     min_line: float = 0.5,
     min_smooth_of_lines: float = 0.04,
     max_share_of_lines: float = 0.1,
@@ -81,6 +82,7 @@ def check(
         "pairs_of_ids": len(shares),
         "least_share_of_a_pair": round(least, 4),
         "border_that_is_a_line": round(lined[0], 4),
+        "lines_among_narrow_places": round(_thin(census), 4),
     }
     if target_census is not None:
         if target_census.form not in ("ids", "one-hot"):
@@ -123,7 +125,7 @@ def check(
                 where=tuple(census.ridged.where[:20]),
                 level="proven" if direct_as_stored else "suspected",
             )
-        if len(shares) > 1 and least >= min_smooth_everywhere:
+        if len(shares) > 1 and least >= min_smooth_everywhere and _thin(census) >= min_thin:
             return Finding(
                 says=f"For each of {len(shares)} pairs of ids two or more apart, at least {least:.0%} of the steps "
                 "from one region to the other pass through ids in between; where regions are drawn, some pairs touch.",
@@ -131,7 +133,7 @@ def check(
                 fix='Turn and resize masks by the nearest value: `cv2.INTER_NEAREST`, `order=0`, `method="nearest"`',
                 level="suspected",
             )
-        if census.ridged and census.ridged.count <= few_masks * census.masks:
+        if census.ridged and census.ridged.count <= few_masks * census.masks and _thin(census) >= min_thin:
             return Finding(
                 says=f"In {census.ridged.count} of {census.masks} masks the borders between regions pass through ids "
                 f"in between, in the others "
@@ -181,6 +183,12 @@ def _line_shares(census: LabelCensus) -> Mapping[int, float]:
     for (_, between, _, width), number in census.runs.items():
         places[between] += number if width <= _LINE else 0
     return {value: 0.75 * number / max(1, census.values[float(value)].pixels) for value, number in places.items()}
+
+
+def _thin(census: LabelCensus) -> float:
+    """Of the places where an id lies narrow between two others, the share where it is a line: a rim, not a state."""
+    lines = sum(number for (*_, width), number in census.runs.items() if width <= _LINE)
+    return lines / max(1, sum(census.runs.values()))
 
 
 def _has_bodies(census: LabelCensus, max_share: float) -> bool:
@@ -250,6 +258,15 @@ def healthy_shells() -> Case:
     masks = np.stack([np.rot90(tooth, number % 4) for number in range(24)])
     images = np.full((24, 64, 64), 0.2, np.float32)
     return Case(batches=pair_patients.batches(images, masks), num_classes=3)
+
+
+def healthy_states() -> Case:
+    """How far rust has gone, 0 to 3: no state borders on one that is two further, and each is a band."""
+    down, across = np.mgrid[:64, :64]
+    spots = [((9 + 3 * k) % 20 + 22, (7 * k) % 20 + 22) for k in range(24)]
+    deep = [10 - np.hypot(down - y, across - x) / 2.5 for y, x in spots]
+    masks = np.stack([np.digitize(depth, (2.0, 3.5, 5.0)) for depth in deep]).astype(np.uint8)
+    return Case(batches=pair_patients.batches(np.full((24, 64, 64), 0.2, np.float32), masks), num_classes=4)
 
 
 def healthy() -> Case:

@@ -3,8 +3,10 @@
 ## What it looks for
 The ranges of both pipelines: a spread ten times as large or small, or values below zero in one and none in the other;
 suspected from `suspected_ratio` times on, where every image of the one is brighter than every image of the other. And
-the colours of training images with their channels in reverse order. Another mean alone is no fault of preprocessing,
-but another hospital or season.
+the colours of training images with their channels in reverse order; or channels that are like the training's in
+another order only, in what scaling and shifting each does not change: how they go together, skewness, tails, roughness.
+And training images of which each has its own mean removed, where validation images have not. Another mean alone is no
+fault of preprocessing, but another hospital or season.
 
 ## Why the model does not learn
 It does, on numbers that validation never shows: the validation loss is bad from the first epoch, and the gap stays.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from segnosis.doctor.case import Batch, Case
+from segnosis.doctor.evidence.channel_orders import ChannelOrders
 from segnosis.doctor.evidence.input_statistics import InputStatistics
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -36,6 +39,10 @@ def check(
     min_apart: float = 8.0,
     certain_apart: float = 16.0,
     max_reversed: float = 0.3,
+    min_apart_in_kind: float = 4.0,
+    max_centred: float = 1e-3,
+    min_off_centre: float = 0.1,
+    channel_orders: ChannelOrders | None = None,
 ) -> Verdict:
     train, held_out = input_statistics.train, input_statistics.validation
     if held_out is None:
@@ -63,8 +70,32 @@ def check(
         train.low >= 0 or held_out.low >= 0
     )
     if not scaled and not signed:
+        means = [np.abs(side.each.mean(axis=1)) / side.spread for side in (train, held_out)]
+        largest, typical = float(means[0].max(initial=0.0)), float(np.median(means[1])) if len(means[1]) else 0.0
+        measured |= {"largest_mean_in_training": largest, "typical_mean_in_validation": typical}
+        if len(means[0]) >= min_images and largest <= max_centred and typical >= min_off_centre:
+            return Finding(
+                says=f"The mean of each of {len(means[0])} training images is 0 (at most {largest:.1g} deviations), "
+                f"that of validation images {typical:.2g} deviations: every training image has its own mean removed, "
+                "validation images have not.",
+                measured=measured,
+                fix="Call the same function on both: `image = image - image.mean()`.",
+                where=("validation data",),
+            )
         as_given, reverse = _apart(train.each, held_out.each, min_images)
         measured |= {"channels_apart": as_given, "channels_apart_in_reverse": reverse}
+        seen = channel_orders
+        if seen is not None and seen.as_given >= min_apart_in_kind and seen.in_order <= max_reversed * seen.as_given:
+            order = ", ".join(map(str, seen.order))
+            return Finding(
+                says=f"The channels of {seen.samples[1]} validation images are like those of {seen.samples[0]} "
+                f"training images in the order {order}: {seen.in_order:.1f} apart, and {seen.as_given:.1f} as they are "
+                "(mean square in standard errors).",
+                measured=measured,
+                fix="Read both through one function; after `cv2.imread`, `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`.",
+                where=("validation data",),
+                level="suspected",
+            )
         if as_given < min_apart or reverse > max_reversed * as_given:
             return Healthy(measured)
         return Finding(
@@ -108,6 +139,39 @@ def sick_in_reverse() -> Case:
         model=segmenter(3, image_channels=3),
         batches=train,
         validation_batches=[Batch(batch.x[..., ::-1], batch.y) for batch in train],
+    )
+
+
+def _of_three_kinds(order: list[int]) -> Case:
+    """Standardized channels of different contrast and noise; those of validation in some order."""
+    random = np.random.default_rng(0)
+    weights = np.array([1.0, 1.5, 3.0]), np.array([0.02, 0.05, 0.2])
+    halves = []
+    for _ in range(2):
+        batches = list(squares("ids", count=4))
+        planes = [batch.x ** weights[0] + random.normal(size=(*batch.x.shape[:3], 3)) * weights[1] for batch in batches]
+        halves.append([(x - x.mean((0, 1, 2))) / x.std((0, 1, 2)) for x in planes])
+    train, held_out = (
+        [Batch(x[..., turned].astype("float32"), batch.y) for x, batch in zip(half, batches, strict=True)]
+        for half, turned in zip(halves, ([0, 1, 2], order), strict=True)
+    )
+    return Case(model=segmenter(3, image_channels=3), batches=train, validation_batches=held_out)
+
+
+def sick_in_reverse_once_standardized() -> Case:
+    return _of_three_kinds([2, 1, 0])
+
+
+def healthy_once_standardized() -> Case:
+    return _of_three_kinds([0, 1, 2])
+
+
+def sick_off_centre() -> Case:
+    train = [Batch(batch.x - batch.x.mean((1, 2, 3), keepdims=True), batch.y) for batch in squares("ids", count=4)]
+    return Case(
+        model=segmenter(3),
+        batches=train,
+        validation_batches=[Batch(batch.x - 0.2, batch.y) for batch in squares("ids", count=4)],
     )
 
 
