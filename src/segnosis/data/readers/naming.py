@@ -44,7 +44,9 @@ _PREFERRED = ("manual", "groundtruth", "truth", "gt", "annotation", "annotations
 _GROUP_WORDS = r"patient|pat|subject|subj|sub|case|person|volunteer|volume|vol|study|slide|video|vid|sequence|seq|scene"
 _GROUP = re.compile(rf"(?:^|[_\-. /])((?:{_GROUP_WORDS})[_\- ]?[a-z]{{0,3}}\d+[a-z]?)(?![a-z0-9])", re.I)
 _PREFIX = re.compile(r"^(.*?\d.*?)(?:[_\- .](?:x|y|z|s|f|t|slice|frame|tile|patch|crop|img|r|c)?[_\-]?\d{1,4})+$", re.I)
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER, _LONG_NUMBER = re.compile(r"[0-9]{1,18}"), re.compile(r"\d\d+")
+_OF_ROLES = MASK_WORDS | IMAGE_WORDS
+_BEFORE = _OF_ROLES - _ONLY_BEHIND
 _VOLUME_TAIL = re.compile(
     r"(?:[_\-. ](?:ed|es|sa|la|sax|lax|4d|3d|cine|lge|t\d+|0000|(?:frame|slice|phase|time)[_\-]?\d+))+$",
     re.I,
@@ -118,12 +120,11 @@ def split_of_folder(name: str) -> str | None:
 @lru_cache(maxsize=65536)
 def base_of_folder(path: str) -> str:
     """A folder's path without the words for image and mask: equal for the two folders of a pair."""
-    roles = (MASK_WORDS | IMAGE_WORDS) - _ONLY_BEHIND
     parts = []
     for part in path.split("/"):
         words = _split_glued(tokens(part))
         if role_of_folder(part):
-            words = [word for word in words if word not in roles and word not in _FILLERS]
+            words = [word for word in words if word not in _BEFORE and word not in _FILLERS]
             words = [] if words in (["x"], ["y"]) else words
         parts.append("_".join(words))
     return "/".join(parts)
@@ -136,6 +137,11 @@ def preference(path: str) -> int:
         >>> preference("1st_manual") > preference("mask") > preference("mask_color")
         True
     """
+    return _preference(_LONG_NUMBER.sub("00", path))  # of which there are few, however many files
+
+
+@lru_cache(maxsize=65536)
+def _preference(path: str) -> int:
     words = set(_split_glued(tokens(path.replace("/", "_"))))
     return 2 * bool(words & set(_PREFERRED)) - 10 * bool(words & DEMOTED) - ("2" in words and "nd" in words)
 
@@ -152,11 +158,12 @@ def key_of(stem: str) -> tuple[str, str | None]:
     role: str | None = None
     parts = re.split(r"([_\-. ]+)", stem)
     glued = re.fullmatch(r"([A-Za-z]+)(\d.*)", parts[0])
-    if glued and glued[1].lower() in (MASK_WORDS | IMAGE_WORDS) - _ONLY_BEHIND:
+    if glued and glued[1].lower() in _BEFORE:
         parts[:1] = [glued[1], "", glued[2]]
 
     while len(parts) > 2:
-        last, first = _meaning(parts[-1], True), _meaning(parts[0], False)
+        last = None if parts[-1].isdecimal() else _meaning(parts[-1], True)
+        first = None if parts[0].isdecimal() else _meaning(parts[0], False)
         numbered = len(parts) > 4 and parts[-1].isdecimal() and _meaning(parts[-3], True) == "mask"
         if numbered:  # `case (1)_mask_2`: one of several masks of an image
             parts, role = parts[:-4], "mask"
@@ -168,8 +175,9 @@ def key_of(stem: str) -> tuple[str, str | None]:
             parts = parts[:-2]
         else:
             break
-    if len(parts) == 1 and tokens(parts[0]) and all(t in MASK_WORDS | IMAGE_WORDS for t in tokens(parts[0])):
-        role = "mask" if all(t in MASK_WORDS for t in tokens(parts[0])) else "image"
+    words = tokens(parts[0]) if len(parts) == 1 and not parts[0].isdecimal() else []
+    if words and _OF_ROLES.issuperset(words):
+        role = "mask" if all(word in MASK_WORDS for word in words) else "image"
         return "", role  # the whole name is its role: `imaging.nii.gz`, `segmentation.nii.gz`
     return "".join(parts), role
 
@@ -242,7 +250,7 @@ def _split_glued(words: list[str]) -> list[str]:
     for word in words:
         for split in ("train", "test", "val"):
             rest = word.removeprefix(split)
-            if rest != word and rest in MASK_WORDS | IMAGE_WORDS:
+            if rest != word and rest in _OF_ROLES:
                 out += [split, rest]
                 break
         else:
