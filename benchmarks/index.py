@@ -69,7 +69,7 @@ def main() -> None:
                 found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
             figures.append({"layout": layout, **found})
             print(
-                f"\r{layout:10} {pairs:>9,} pairs: {found['seconds']:6.2f} s, {found['processor_seconds']:6.2f} s of the "
+                f"\r{layout:10} {pairs:>9,} pairs: {found['seconds']:6.2f} s, {found['processor_seconds']:6.2f} s of a "
                 f"processor, {found['mib']:6.0f} MiB more than before",
                 flush=True,
             )
