@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from segnosis.doctor.case import Case
 from segnosis.doctor.check import find
 from segnosis.doctor.examine import Evidence, examine
 from segnosis.doctor.own_loss import own_loss
+from segnosis.doctor.own_metric import own_metrics
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable
 
@@ -140,3 +142,29 @@ def test_what_a_test_step_reports_is_asked_about_known_predictions(slips: bool) 
     assert isinstance(verdict, Finding if slips else Healthy)
     assert "accuracy" in verdict.measured
     assert float(case.model.right.result()) == 0.5  # what it had counted is still there
+
+
+class Weighing(Stepping):
+    """A step and a test that take images, targets and weights apart, and want all three."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y, weight = data
+        return super().train_step((x, tf.cast(y, "float32") * weight))
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, _, weight = data
+        return {"share": tf.reduce_mean(tf.cast(weight, "float32")) * tf.reduce_mean(self(x))}
+
+
+def test_a_step_that_takes_weights_apart_is_asked_with_ones() -> None:
+    model, batch = Weighing(), squares("ids")[0]
+    model(batch.x)
+    model.compile(keras.optimizers.Adam(1e-3))
+    weighed = replace(batch, sample_weight=np.full(batch.y.shape, 0.5, "float32"))
+    loss = own_loss(model, weighed)
+    assert loss is not None and own_loss(model, batch) is None
+    y_pred = 20 * keras.ops.one_hot(batch.y[:2].astype("int32"), 3)
+    assert float(loss(batch.y[:2], y_pred)) == pytest.approx(2 / 3, abs=1e-4)
+    (metric,) = own_metrics(model, weighed)
+    metric.update_state(batch.y[:2], y_pred)
+    assert float(metric.result()) == pytest.approx(20 / 3, rel=1e-3)

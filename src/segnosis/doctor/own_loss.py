@@ -184,6 +184,8 @@ def resized(array: Any, count: int | None) -> Any:
 
 def ones_like(weights: Any, count: int | None) -> Any:
     """Ones for so many samples, in the shape and type of the program's weights; `None` without these."""
+    if weights is None:
+        return None
     return keras.tree.map_structure(
         lambda leaf: keras.ops.convert_to_tensor(np.ones_like(resized(np.asarray(leaf), count))), weights
     )
