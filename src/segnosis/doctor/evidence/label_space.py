@@ -79,6 +79,6 @@ def measure(
         ignore=frozenset(ignore),
         names=names,
         signed="hinge" in loss_name or activations[-1:] == ["tanh"],
-        independent=(channels or 0) > 1 and activations[-1:] == ["sigmoid"] and "sparse" not in loss_name,
+        independent=head is not None and head.independent,
         soft=channels == 1 or "sparse" not in loss_name,
     )
