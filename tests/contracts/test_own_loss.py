@@ -11,7 +11,8 @@ import pytest
 import segnosis as sg
 from segnosis.doctor.autodiff import array_gradient
 from segnosis.doctor.case import Batch
-from segnosis.doctor.own_loss import own_loss
+from segnosis.doctor.jax_steps import answered_by, batch_of, makers_replaced, objective_told
+from segnosis.doctor.own_loss import OwnLoss, own_loss
 from segnosis.doctor.patients import segmenter, squares
 
 BACKEND = keras.backend.backend()
@@ -109,3 +110,33 @@ def test_two_activations_are_found_inside_a_step() -> None:
 
 def test_a_model_that_trains_by_what_was_compiled_has_none() -> None:
     assert own_loss(segmenter(3), squares("ids")[0]) is None
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="stateless steps are JAX's")
+def test_a_stateless_step_tells_its_batch_and_its_loss() -> None:
+    import jax
+
+    model, batch = segmenter(3), squares("ids")[0]
+    state = [
+        [variable.value for variable in part] for part in (model.trainable_variables, model.non_trainable_variables)
+    ]
+
+    def loss_of(trainable: Any, fixed: Any, x: Any, y: Any) -> Any:
+        logits, fixed = model.stateless_call(trainable, fixed, x, training=True)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y, logits), fixed
+
+    with makers_replaced(lambda frame: True):
+        differentiated = jax.value_and_grad(loss_of, has_aux=True)
+        step = jax.jit(lambda state, x, y: differentiated(*state, x, y)[0][0])
+        as_ever = float(step(state, batch.x, batch.y))
+        told = batch_of(objective_told(lambda: step(state, batch.x, batch.y)), model)
+        assert float(step(state, batch.x, batch.y)) == as_ever
+    assert np.array_equal(told.batch.x, batch.x) and np.array_equal(told.batch.y, batch.y)
+    assert float(told.objective.value()) == pytest.approx(as_ever, rel=1e-5)
+    loss = OwnLoss("training_loop", answered_by(model, told), told.batch.x)
+    y_pred = np.random.default_rng(0).normal(size=(*batch.y.shape[:3], 3)).astype("float32")
+    written = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    found, slope = array_gradient(lambda tensor: loss(batch.y, tensor), y_pred)
+    value, expected = array_gradient(lambda tensor: written(batch.y, tensor), y_pred)
+    assert found == pytest.approx(value, rel=1e-5)
+    np.testing.assert_allclose(slope, expected, atol=1e-7)

@@ -19,6 +19,8 @@ from typing import Any
 import keras
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
+from segnosis.doctor.jax_steps import makers_replaced
+
 _FOREIGN = (
     "site-packages",
     "dist-packages",
@@ -97,7 +99,8 @@ class Interception:
             setattr(owner, name, make(getattr(owner, name)))
         _listen(self)
         try:
-            yield self
+            with makers_replaced(_is_of_program):
+                yield self
         finally:
             _LISTENERS.remove(self)
             for owner, name, method in inherited:
@@ -155,6 +158,14 @@ class Interception:
             return method(optimizer, *args, **kwargs)
 
         return _like(wrapper, method)
+
+
+def _is_of_program(frame: FrameType | None) -> bool:
+    """Whether the function of the doctor's that runs in `frame` was called by the program itself."""
+    caller = frame.f_back if frame is not None else None
+    while caller is not None and caller.f_code.co_filename.startswith(_OWN):
+        caller = caller.f_back
+    return caller is not None and not any(mark in caller.f_code.co_filename for mark in _FOREIGN)
 
 
 def user_place() -> Place:

@@ -11,6 +11,8 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from math import prod
 from types import FrameType
 from typing import Any
@@ -20,11 +22,13 @@ import numpy as np
 
 from segnosis.doctor.autodiff import objective_of
 from segnosis.doctor.case import Batch
+from segnosis.doctor.jax_steps import ToldBatch, batch_of, objective_told
 from segnosis.doctor.listening import listening
 from segnosis.doctor.program_text import Function, function_of, holds, name_of, tree_of
 from segnosis.doctor.random_state import to_host
 
 _AROUND = ("enumerate", "tqdm", "track", "progress", "list", "tuple", "iter", "reversed", "sorted", "zip")
+_MOST_STEPS = 32
 _ITEMS = "items of the loop"  # no program has a variable of this name
 
 
@@ -100,11 +104,13 @@ class LoopSamples:
         body: The loop.
         item: Its first item.
         batches: What the model is given, with the targets of the item; weights are the body's own affair.
+        told: On JAX, what the first step differentiates; a loop there need not go through the samples itself.
     """
 
     body: LoopBody
     item: Any
     batches: tuple[Batch, ...]
+    told: ToldBatch | None = None
 
     @property
     def first(self) -> Batch:
@@ -115,6 +121,8 @@ class LoopSamples:
     @property
     def as_given(self) -> bool:
         """Whether the model is given what the loop goes through, as it is."""
+        if self.told is not None:
+            return False
         given = self.batches[0].x
         return not keras.tree.is_nested(given) and np.array_equal(given, self.first.x)
 
@@ -187,6 +195,9 @@ def samples_of(bodies: Sequence[LoopBody], model: keras.Model, most: int) -> Loo
             continue
         try:
             with _silence():
+                if keras.backend.backend() == "jax":
+                    told = _told(body, model, most)
+                    return LoopSamples(body, None, tuple(one.batch for one in told), told[0])
                 items, batches = _read(body, model, most)
         except Exception:  # whatever anyone's statements raise out of their place; then the loop is not asked
             continue
@@ -205,6 +216,22 @@ def _read(body: LoopBody, model: keras.Model, most: int) -> tuple[list[Any], lis
         items.append(item)
         batches.append(Batch(body.given(item, model), to_host(keras.tree.flatten(item)[found[1]])))
     return items, batches
+
+
+def _told(body: LoopBody, model: keras.Model, most: int) -> list[ToldBatch]:
+    """What the steps of a loop on JAX differentiate, one after the other, none of them taken.
+
+    Raises:
+        ValueError: The loop goes through nothing, or a step differentiates nothing that `model` is called in.
+    """
+    found: list[ToldBatch] = []
+    for item in islice(body.items(), _MOST_STEPS):
+        found.append(batch_of(objective_told(partial(body.run, item)), model))
+        if sum(len(one.batch.y) for one in found) >= most:
+            break
+    if not found:
+        raise ValueError("The loop goes through nothing.")
+    return found
 
 
 def _image_and_mask(item: Any) -> tuple[int, int] | None:

@@ -63,7 +63,7 @@ class OwnLoop:
     @cached_property
     def samples(self) -> LoopSamples | None:
         """What the loop goes through; call it outside of any traced function."""
-        if self.model is None or keras.backend.backend() == "jax":
+        if self.model is None:
             return None
         with random_state_kept(*(body.variables for body in self.bodies)), untouched(self.model):
             return samples_of(self.bodies, self.model, _LIMITS.samples)
@@ -101,7 +101,7 @@ class OwnLoop:
         """What was examined and what was not, for a person."""
         names = dict(self.names)
         if self.samples is not None:
-            names["data"] = self.samples.body.text
+            names["data"] = self.samples.body.text if self.samples.told is None else "what its steps are given"
         if self.own is not None:
             names["loss"] = "what it differentiates"
         found = ", ".join(f"{what} `{name}`" for what, name in names.items())

@@ -13,6 +13,7 @@ import numpy as np
 from segnosis.doctor.autodiff import objective_of
 from segnosis.doctor.batches import as_tensors
 from segnosis.doctor.case import Batch
+from segnosis.doctor.jax_steps import answered_by
 from segnosis.doctor.listening import listening
 from segnosis.doctor.loop_body import LoopSamples
 from segnosis.doctor.random_state import to_host
@@ -84,8 +85,8 @@ class OwnLoss(keras.losses.Loss):
 def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = None) -> OwnLoss | None:
     """The loss in the program's own code; `None` where it trains by what was compiled, or cannot be asked.
 
-    JAX traces a step as a function of the state, and models of several outputs judge each in their own way: neither
-    can be asked about one prediction.
+    On JAX a model's own step is traced as a function of the state, and models of several outputs judge each in their
+    own way: neither can be asked about one prediction.
 
     Args:
         model: The user's model.
@@ -95,11 +96,14 @@ def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = Non
     own_compute = type(model).compute_loss is not keras.Model.compute_loss
     if samples is None and not steps_itself(model) and not own_compute:
         return None
-    if keras.backend.backend() == "jax" or keras.tree.is_nested(batch.y):
+    on_jax = keras.backend.backend() == "jax"
+    if (on_jax and samples is None) or keras.tree.is_nested(batch.y):
         return None
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if samples is not None and samples.told is not None:
+                return OwnLoss("training_loop", answered_by(model, samples.told), samples.told.batch.x)
             if samples is not None:
                 loss = OwnLoss("training_loop", _answered_by(model, samples.step), samples.first.x)
             elif steps_itself(model):
