@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks._memory import peak
 
 PAIRS, SIDE, BATCH = 256, 128, 8
 NETWORKS: dict[str, dict[str, int]] = {
@@ -43,7 +44,7 @@ def measure(network: str, task: str) -> dict[str, float]:
 
     model = sg.models.unet((SIDE, SIDE, 1), num_classes=2, **NETWORKS[network])
     model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    before, started, busy = _peak(), time.perf_counter(), time.process_time()
+    before, started, busy = peak(), time.perf_counter(), time.process_time()
     more: dict[str, float] = {}
     if task == "training":
         model.fit(x[: 2 * BATCH], y[: 2 * BATCH], batch_size=BATCH, verbose=0)
@@ -56,7 +57,7 @@ def measure(network: str, task: str) -> dict[str, float]:
         "parameters_millions": round(model.count_params() / 1e6, 1),
         "seconds": round(time.perf_counter() - started, 2),
         "processor_seconds": round(time.process_time() - busy, 2),
-        "added_mib": round((_peak() - before) / 1024),
+        "added_mib": round(peak() - before),
         **more,
     }
 
@@ -79,10 +80,6 @@ def _watched(model: Any, x: Any, y: Any, epochs: int = 4) -> dict[str, float]:
         "watch_first_epoch": round(watched[1], 2),
         "share_of_later_epochs": round((watch.seconds - watched[1]) / sum(times[1:]), 4),
     }
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from benchmarks._memory import peak
 
 from segnosis.core.run_folder import write_json
 
@@ -81,7 +81,7 @@ def measure(folder: Path) -> dict[str, float]:
     """Open `folder` and ask for its length and groups: seconds, MiB above those before, and the pairs found."""
     from segnosis.data import open as open_dataset
 
-    before, began, busy = _peak(), time.perf_counter(), time.process_time()
+    before, began, busy = peak(), time.perf_counter(), time.process_time()
     data = open_dataset(folder)
     groups = len(set(data.groups))
     return {
@@ -89,7 +89,7 @@ def measure(folder: Path) -> dict[str, float]:
         "groups": groups,
         "seconds": round(time.perf_counter() - began, 2),
         "processor_seconds": round(time.process_time() - busy, 2),
-        "mib": round(_peak() - before, 1),
+        "mib": round(peak() - before, 1),
     }
 
 
@@ -109,11 +109,6 @@ def _write(root: Path, layout: Callable[[int], tuple[str, str]], pairs: int) -> 
                     made.add(file.parent)
                 os.link(source, file)
         yield part[-1]
-
-
-def _peak() -> float:
-    """MiB that this process held at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _show(line: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import re
-import resource
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._memory import peak
 
 from segnosis.core import discovery
 from segnosis.core.errors import SegnosisError
@@ -61,7 +61,7 @@ def attack(name: str, root: Path, trials: int, *, seed: int = 0) -> Outcome:
     (root.parent / "secret.png").write_bytes(b"secret")
     files = sorted(path for path in root.rglob("*") if path.is_file())
     wholes = [path.read_bytes() for path in files]
-    rng, outcome, before = np.random.default_rng(seed), Outcome(), _peak()
+    rng, outcome, before = np.random.default_rng(seed), Outcome(), peak()
     for trial in range(trials):
         at = int(rng.integers(len(files)))
         files[at].write_bytes(damaged(wholes[at], rng))
@@ -86,7 +86,7 @@ def attack(name: str, root: Path, trials: int, *, seed: int = 0) -> Outcome:
         outcome.outside |= opened.outside
         files[at].write_bytes(wholes[at])
         outcome.trials += 1
-    outcome.grown_mebibytes = _peak() - before
+    outcome.grown_mebibytes = peak() - before
     return outcome
 
 
@@ -158,11 +158,6 @@ class _Watched:
 
 
 sys.addaudithook(_Watched.audit)
-
-
-def _peak() -> float:
-    """Mebibytes the process has taken at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _wanted(names: list[str]) -> Iterator[str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._memory import peak
 
 from segnosis.core.run_folder import write_json
 
@@ -124,7 +124,7 @@ def step(side: int, classes: int, batch: int) -> dict[str, float]:
     return {
         "seconds": round(seconds, 4),
         "nanoseconds_per_pixel": round(1e9 * seconds / (batch * side * side), 1),
-        "mebibytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "mebibytes": round(peak()),
     }
 
 

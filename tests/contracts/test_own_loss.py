@@ -73,18 +73,23 @@ def judging() -> keras.Model:
     return model
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="a step there is traced: nobody can be asked about one prediction")
-@pytest.mark.parametrize("make", [stepping, judging])
-def test_the_loss_inside_is_the_loss(make: Any) -> None:
-    model, batch = make(), squares("ids")[0]
-    loss = own_loss(model, batch)
-    assert loss is not None
+def is_cross_entropy_of_logits(loss: OwnLoss, batch: Batch) -> None:
+    """It has its value and its slope."""
     y_pred = np.random.default_rng(0).normal(size=(*batch.y.shape[:3], 3)).astype("float32")
     written = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     found, slope = array_gradient(lambda tensor: loss(batch.y, tensor), y_pred)
     value, expected = array_gradient(lambda tensor: written(batch.y, tensor), y_pred)
     assert found == pytest.approx(value, rel=1e-5)
     np.testing.assert_allclose(slope, expected, atol=1e-7)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="a step there is traced: nobody can be asked about one prediction")
+@pytest.mark.parametrize("make", [stepping, judging])
+def test_the_loss_inside_is_the_loss(make: Any) -> None:
+    model, batch = make(), squares("ids")[0]
+    loss = own_loss(model, batch)
+    assert loss is not None
+    is_cross_entropy_of_logits(loss, batch)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="a step there is traced: nobody can be asked about one prediction")
@@ -125,7 +130,7 @@ def test_a_stateless_step_tells_its_batch_and_its_loss() -> None:
         logits, fixed = model.stateless_call(trainable, fixed, x, training=True)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y, logits), fixed
 
-    with makers_replaced(lambda frame: True):
+    with makers_replaced(lambda: True):
         differentiated = jax.value_and_grad(loss_of, has_aux=True)
         step = jax.jit(lambda state, x, y: differentiated(*state, x, y)[0][0])
         as_ever = float(step(state, batch.x, batch.y))
@@ -134,9 +139,4 @@ def test_a_stateless_step_tells_its_batch_and_its_loss() -> None:
     assert np.array_equal(told.batch.x, batch.x) and np.array_equal(told.batch.y, batch.y)
     assert float(told.objective.value()) == pytest.approx(as_ever, rel=1e-5)
     loss = OwnLoss("training_loop", answered_by(model, told), told.batch.x)
-    y_pred = np.random.default_rng(0).normal(size=(*batch.y.shape[:3], 3)).astype("float32")
-    written = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    found, slope = array_gradient(lambda tensor: loss(batch.y, tensor), y_pred)
-    value, expected = array_gradient(lambda tensor: written(batch.y, tensor), y_pred)
-    assert found == pytest.approx(value, rel=1e-5)
-    np.testing.assert_allclose(slope, expected, atol=1e-7)
+    is_cross_entropy_of_logits(loss, batch)

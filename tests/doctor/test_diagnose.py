@@ -20,6 +20,7 @@ from segnosis.doctor.capture import ignore_class_of
 from segnosis.doctor.case import Case
 from segnosis.doctor.diagnosis import Diagnosis
 from segnosis.doctor.evidence import heads, label_space
+from segnosis.doctor.examine import Evidence
 from segnosis.doctor.history import read_history
 from segnosis.doctor.stored import stored_pairs
 
@@ -53,7 +54,7 @@ def test_compiled_state_is_read_and_overridden(case_of: Callable[..., Case]) -> 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
     model.compile("adam", loss, metrics=["accuracy"], weighted_metrics=["mse"])
     case = case_of(model, (X, Y, np.ones((6, 8, 8))), (X[:2], Y[:2]))
-    assert case.loss is loss and case.ignore_class == 255 and case.num_classes is None
+    assert case.loss is loss and case.ignore_class == 255 and Evidence(case).get("label_space").num_classes == 2
     assert case.metrics == ["accuracy", "mse"] and case.optimizer is model.optimizer
     assert case.batches[0].sample_weight.shape == (6, 8, 8) and len(case.validation_batches[0].x) == 2
     other = case_of(model, (X, Y), loss="mse", optimizer="sgd", ignore_class=0, num_classes=9)
@@ -64,7 +65,7 @@ def test_a_generator_and_a_dict_of_outputs(case_of: Callable[..., Case]) -> None
     inputs = keras.Input((8, 8, 1), name="image")
     model = keras.Model(inputs, {"mask": keras.layers.Conv2D(3, 1, name="mask")(inputs)})
     case = case_of(model, ((X, {"mask": Y}) for _ in range(2)), loss={"mask": "sparse_categorical_crossentropy"})
-    assert case.batches[0].y["mask"].shape == (6, 8, 8)
+    assert case.batches[0].y["mask"].shape == (6, 8, 8) and Evidence(case).get("label_space").num_classes == 3
 
 
 def test_raw_files_are_read_one_at_a_time(case_of: Callable[..., Case], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from segnosis.core.errors import ArgumentError, DataError
 from segnosis.doctor import script as script_module
 from segnosis.doctor.case import Case
 from segnosis.doctor.diagnosis import Diagnosis
+from segnosis.doctor.examine import Evidence
 from segnosis.doctor.script import ScriptOutcome, diagnose_script
 from segnosis.doctor.verdict import Finding
 
@@ -82,7 +83,7 @@ def test_stops_at_fit_and_takes_everything_from_the_call(room: Room) -> None:
     assert [batch.x.shape for batch in case.batches] == [(4, 8, 8, 1), (4, 8, 8, 1), (1, 8, 8, 1)]
     assert sum(len(batch.x) for batch in case.validation_batches) == 3
     assert case.num_samples == 9 and case.fit_arguments["epochs"] == 7
-    assert case.loss.name == "sparse_categorical_crossentropy"
+    assert Evidence(case).get("label_space").num_classes == 2 and case.loss.name == "sparse_categorical_crossentropy"
     assert case.script.fit_line == room.line("model.fit(")
     assert case.script.compile_line == room.line("model.compile(")
     assert case.script.fit_file is None and case.script.compile_file is None

@@ -1,6 +1,7 @@
-"""Gradients on whichever backend runs: the doctor's only file that speaks to a backend's own differentiation.
+"""Gradients on whichever backend runs: the doctor's only file that differentiates by a backend's own means.
 
 Keras has one way to compute a value and three to differentiate it; all three are here, imported only when asked for.
+What a program differentiates itself on JAX, `jax_steps` tells.
 """
 
 from __future__ import annotations
@@ -85,18 +86,18 @@ def objective_of(step: Callable[[], Any]) -> Any:
     with _caught_tensorflow() if tracing else _caught_torch():
         try:
             step()
-        except _ObjectiveSeen as seen:
+        except ObjectiveSeen as seen:
             parts = [keras.ops.mean(keras.ops.cast(part, "float32")) for part in keras.tree.flatten(seen.args[0])]
             return sum(parts[1:], start=parts[0])
     raise ValueError("The step differentiates nothing.")
 
 
-class _ObjectiveSeen(BaseException):
+class ObjectiveSeen(BaseException):
     """What a step wants differentiated; not an error, and no `except Exception` of a step may stop it."""
 
 
 def _seen(target: Any, *args: Any, **kwargs: Any) -> None:
-    raise _ObjectiveSeen(target)
+    raise ObjectiveSeen(target)
 
 
 @contextmanager

@@ -127,6 +127,11 @@ def as_tensors(part: Any, samples: slice = slice(None)) -> Any:
     return tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(np.asarray(leaf)[samples]), part)
 
 
+def resized(array: Any, count: int | None) -> Any:
+    """The first `count` samples, the same ones again where there are fewer."""
+    return array if count is None else np.resize(array, (count, *np.shape(array)[1:]))
+
+
 def sample_count(batch: Batch) -> int:
     """Length of the first axis of the batch's inputs."""
     shapes = [np.shape(leaf) for leaf in tree.flatten(batch.x)]

@@ -141,16 +141,16 @@ def class_lists(variables: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def _class_names(value: Sequence[Any] | Mapping[Any, Any]) -> tuple[str, ...] | None:
     if isinstance(value, Mapping):
         for ids, names in ((value.keys(), value.values()), (value.values(), value.keys())):
-            if sorted(map(str, ids)) == sorted(map(str, range(len(value)))):
+            plain = all(isinstance(entry, str | int | np.integer) for entry in ids)
+            if plain and sorted(map(str, ids)) == sorted(map(str, range(len(value)))):
                 by_id = dict(zip(map(str, ids), names, strict=True))
                 return tuple(name if isinstance(name := by_id[str(k)], str) else "" for k in range(len(value)))
     entries = list(value)
-    if len({str(entry) for entry in entries}) < len(entries):
-        return None
-    if all(isinstance(entry, str) and not _IS_FILE.search(entry) for entry in entries):
-        return tuple(entries)
+    named = all(isinstance(entry, str) and not _IS_FILE.search(entry) for entry in entries)
     colours = all(isinstance(entry, list | tuple) and len(entry) == 3 for entry in entries)
-    return ("",) * len(entries) if colours else None
+    if not (named or colours) or len(set(map(str, entries))) < len(entries):
+        return None
+    return tuple(entries) if named else ("",) * len(entries)
 
 
 def _is_list(value: Any) -> bool:

@@ -160,12 +160,16 @@ class Interception:
         return _like(wrapper, method)
 
 
-def _is_of_program(frame: FrameType | None) -> bool:
-    """Whether the function of the doctor's that runs in `frame` was called by the program itself."""
-    caller = frame.f_back if frame is not None else None
-    while caller is not None and caller.f_code.co_filename.startswith(_OWN):
-        caller = caller.f_back
-    return caller is not None and not any(mark in caller.f_code.co_filename for mark in _FOREIGN)
+def _is_of_program() -> bool:
+    """Whether what calls the doctor here, itself left out, is the program and no library."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame = frame.f_back
+    return frame is not None and not _is_foreign(frame.f_code.co_filename)
+
+
+def _is_foreign(file: str) -> bool:
+    return any(mark in file for mark in _FOREIGN)
 
 
 def user_place() -> Place:
@@ -176,7 +180,7 @@ def user_place() -> Place:
         name = frame.f_code.co_filename
         if not name.startswith(_OWN):
             place = Place(name, frame.f_lineno)
-            if not any(mark in name for mark in _FOREIGN):
+            if not _is_foreign(name):
                 return place
             nearest = nearest or place
         frame = frame.f_back  # type: ignore[assignment]
@@ -189,9 +193,7 @@ def user_frames() -> list[FrameType]:
     script = sys.modules["__main__"].__dict__
     while frame is not None:
         name = frame.f_code.co_filename
-        if "__autograph_generated_file" in name or not (
-            name.startswith(_OWN) or any(part in name for part in _FOREIGN)
-        ):
+        if "__autograph_generated_file" in name or not (name.startswith(_OWN) or _is_foreign(name)):
             found.append(frame)
         if frame.f_globals is script and frame.f_code.co_name == "<module>":
             break

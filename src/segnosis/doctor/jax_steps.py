@@ -8,7 +8,6 @@ for the objective: then nothing is compiled, and the first gradient that is aske
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,16 +16,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from segnosis.doctor.autodiff import ObjectiveSeen
+from segnosis.doctor.batches import resized
 from segnosis.doctor.case import Batch
 from segnosis.doctor.listening import in_place_of
 from segnosis.doctor.random_state import to_host
 
 _KEPT = ("lower", "trace", "eval_shape", "clear_cache")
 """What a compiled function has besides being called."""
-
-
-class _Seen(BaseException):
-    """The objective of a step; not an error, and no `except Exception` of a step may stop it."""
 
 
 _ASKED: list[bool] = []
@@ -62,42 +59,43 @@ class Objective:
 
 
 @contextmanager
-def makers_replaced(is_of_program: Callable[[Any], bool]) -> Iterator[None]:
+def makers_replaced(is_of_program: Callable[[], bool]) -> Iterator[None]:
     """For the length of a program, on JAX; on the other backends nothing.
 
     Args:
-        is_of_program: Whether the function that calls a maker, by its frame, is the program's own, and no library's.
+        is_of_program: Whether what is calling a maker is the program itself, and no library.
     """
     if keras.backend.backend() != "jax":
         yield
         return
     import jax  # its makers of functions are what a program calls
 
-    stock = {name: getattr(jax, name) for name in ("jit", "value_and_grad", "grad")}
+    stock = jax.jit
 
+    @functools.wraps(stock)
     def compiled(*args: Any, **options: Any) -> Any:
         if not args:
             return lambda function: compiled(function, **options)
-        made = stock["jit"](*args, **options)
-        return _either(made, args[0]) if is_of_program(inspect.currentframe()) else made
+        made = stock(*args, **options)
+        return _either(made, args[0]) if is_of_program() else made
 
-    def differentiated(name: str) -> Callable[..., Any]:
+    def differentiated(stock: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(stock)
         def make(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
             def tell(*given: Any, **named: Any) -> Any:
-                raise _Seen(Objective(function, (given, named)))
+                raise ObjectiveSeen(Objective(function, (given, named)))
 
-            made = stock[name](function, *args, **options)
-            return _either(made, tell) if is_of_program(inspect.currentframe()) else made
+            made = stock(function, *args, **options)
+            return _either(made, tell) if is_of_program() else made
 
-        return functools.wraps(stock[name])(make)
+        return make
 
-    jax.jit = functools.wraps(stock["jit"])(compiled)
-    jax.value_and_grad, jax.grad = differentiated("value_and_grad"), differentiated("grad")
-    try:
+    with (
+        in_place_of(jax, "jit", compiled),
+        in_place_of(jax, "value_and_grad", differentiated(jax.value_and_grad)),
+        in_place_of(jax, "grad", differentiated(jax.grad)),
+    ):
         yield
-    finally:
-        for name, maker in stock.items():
-            setattr(jax, name, maker)
 
 
 def _either(made: Callable[..., Any], asked: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,7 +120,7 @@ def objective_told(step: Callable[[], Any]) -> Objective:
     _ASKED.append(True)
     try:
         step()
-    except _Seen as seen:
+    except ObjectiveSeen as seen:
         return seen.args[0]
     finally:
         _ASKED.pop()
@@ -189,7 +187,7 @@ def answered_by(model: keras.Model, told: ToldBatch) -> Callable[[Any, Any, Any,
         samples = told.batch.y.shape[0]
         leaves = [
             leaf if getattr(leaf, "ndim", 0) < 3 or leaf.shape[0] != samples or k in (image, target)
-            else keras.ops.convert_to_tensor(np.resize(to_host(leaf), (y_pred.shape[0], *leaf.shape[1:])))
+            else keras.ops.convert_to_tensor(resized(to_host(leaf), y_pred.shape[0]))
             for k, leaf in enumerate(told.objective.leaves)
         ]  # fmt: skip
         leaves[target] = keras.ops.cast(y, leaves[target].dtype)

@@ -50,8 +50,8 @@ def listening(heard: Heard, *, outermost: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def in_place_of(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Let a class do something else under the name of one of its methods, for the length of the block."""
+def in_place_of(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Let a class or module do something else under the name of one of its functions, for the length of the block."""
     stock = getattr(owner, name)
     setattr(owner, name, function)
     try:

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from segnosis.doctor.autodiff import objective_of
+from segnosis.doctor.batches import resized
 from segnosis.doctor.case import Batch
 from segnosis.doctor.jax_steps import ToldBatch, batch_of, objective_told
 from segnosis.doctor.listening import listening
@@ -136,7 +137,7 @@ class LoopSamples:
                 value = x if k == image else y
                 new.append(to_host(value) if isinstance(leaf, np.ndarray) and hasattr(value, "numpy") else value)
             elif getattr(leaf, "shape", None) and leaf.shape[0] == batch and x.shape[0] is not None:
-                new.append(np.resize(to_host(leaf), (x.shape[0], *leaf.shape[1:])))
+                new.append(resized(to_host(leaf), x.shape[0]))
             else:
                 new.append(leaf)
         self.body.run(keras.tree.pack_sequence_as(self.item, new))

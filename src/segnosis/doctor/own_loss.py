@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from segnosis.doctor.autodiff import objective_of
-from segnosis.doctor.batches import as_tensors
+from segnosis.doctor.batches import as_tensors, resized
 from segnosis.doctor.case import Batch
 from segnosis.doctor.jax_steps import answered_by
 from segnosis.doctor.listening import listening
@@ -96,8 +96,7 @@ def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = Non
     own_compute = type(model).compute_loss is not keras.Model.compute_loss
     if samples is None and not steps_itself(model) and not own_compute:
         return None
-    on_jax = keras.backend.backend() == "jax"
-    if (on_jax and samples is None) or keras.tree.is_nested(batch.y):
+    if (keras.backend.backend() == "jax" and samples is None) or keras.tree.is_nested(batch.y):
         return None
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -119,7 +118,7 @@ def own_loss(model: keras.Model, batch: Batch, samples: LoopSamples | None = Non
 
 
 def _train_step(model: keras.Model) -> Step:
-    return lambda x, y, weight: model.train_step((x, y) if weight is None else (x, y, weight))
+    return lambda x, y, weight: model.train_step(keras.utils.pack_x_y_sample_weight(x, y, weight))
 
 
 def _compute_loss(model: keras.Model) -> Callable[[Any, Any, Any, Any], Any]:
@@ -179,11 +178,6 @@ def _at_zero(kernels: Sequence[Any]) -> Iterator[None]:
     finally:
         for variable, value in zip(kernels, kept, strict=True):
             variable.assign(value)
-
-
-def resized(array: Any, count: int | None) -> Any:
-    """The first `count` samples, the same ones again where there are fewer."""
-    return array if count is None else np.resize(array, (count, *np.shape(array)[1:]))
 
 
 def ones_like(weights: Any, count: int | None) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from segnosis.doctor.batches import as_tensors
+from segnosis.doctor.batches import as_tensors, resized
 from segnosis.doctor.case import Batch
 from segnosis.doctor.listening import listening
-from segnosis.doctor.own_loss import ones_like, resized, speaker_of
+from segnosis.doctor.own_loss import ones_like, speaker_of
 from segnosis.doctor.snapshot import untouched
 
 
@@ -42,9 +42,8 @@ class OwnMetric:
         """Make the step, the model answering `y_pred`, both as tensors of the program's own shapes."""
         x = keras.tree.map_structure(lambda leaf: keras.ops.convert_to_tensor(resized(leaf, y_pred.shape[0])), self._x)
         with listening(lambda layer, args, call: y_pred if layer is self._speaker else call(), outermost=True):
-            self._value = self._model.test_step(_packed(x, y_true, ones_like(self._weights, y_pred.shape[0])))[
-                self.name
-            ]
+            data = keras.utils.pack_x_y_sample_weight(x, y_true, ones_like(self._weights, y_pred.shape[0]))
+            self._value = self._model.test_step(data)[self.name]
 
     def result(self) -> Any:
         """What the step reported."""
@@ -66,13 +65,10 @@ def own_metrics(model: keras.Model, batch: Batch) -> tuple[OwnMetric, ...]:
         warnings.simplefilter("ignore")
         try:
             wanted = tuple(model(x, training=False).shape)
-            speaker = speaker_of(lambda: logs.update(model.test_step(_packed(x, y, weights))), wanted)
+            data = keras.utils.pack_x_y_sample_weight(x, y, weights)
+            speaker = speaker_of(lambda: logs.update(model.test_step(data)), wanted)
         except Exception:  # anything that anyone's step can raise; `fit` says so when it validates
             return ()
     return tuple(
         OwnMetric(name, model, speaker, batch.x, batch.sample_weight) for name in logs if "loss" not in name.lower()
     )
-
-
-def _packed(x: Any, y: Any, weights: Any) -> tuple[Any, ...]:
-    return (x, y) if weights is None else (x, y, weights)

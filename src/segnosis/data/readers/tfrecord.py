@@ -101,8 +101,12 @@ def framed(record: bytes) -> bytes:
 
 
 def _files(folder: Folder) -> list[str]:
-    shards = folder.paths_by(lambda suffix: suffix.startswith((".tfrec", ".gz")))
-    return sorted(path for path in shards if path.lower().endswith(_SUFFIXES) or ".tfrecord-" in path.lower())
+    found = []
+    for path in folder.paths_by(lambda suffix: suffix not in images.SUFFIXES):  # of which there may be a million
+        name = path.rsplit("/", 1)[-1].lower()
+        if name.endswith(_SUFFIXES) or ".tfrecord-" in name:
+            found.append(path)
+    return sorted(found)
 
 
 def _names(folder: Folder, files: list[str]) -> tuple[str, str] | None:

@@ -73,11 +73,15 @@ class Head:
         return tuple(step for step in self.steps if step.does not in ("passes", "linear"))
 
     @property
-    def independent(self) -> bool:
-        """Whether several channels answer by a sigmoid each to a loss that wants no ids: its targets are planes."""
+    def sigmoids(self) -> bool:
+        """Whether several channels end in a sigmoid each."""
         several = bool(self.shape) and (self.shape[-1] or 0) > 1
-        sigmoids = any(step.does == "sigmoid" for step in self.activations[-1:])
-        return several and sigmoids and "sparse" not in self.loss_name.lower()
+        return several and any(step.does == "sigmoid" for step in self.activations[-1:])
+
+    @property
+    def independent(self) -> bool:
+        """Whether it gives `sigmoids` to a loss that wants no ids: its targets are planes."""
+        return self.sigmoids and "sparse" not in self.loss_name.lower()
 
     @property
     def family(self) -> str | None:

@@ -77,7 +77,9 @@ def check(
     if total < fewest:
         return NotApplicable(f"{total} masks are too few to call them all empty; it takes {fewest}")
     if empty < most_empty * total:
-        anywhere, typical = (seen.marked if seen is not None else None) or (1.0, 1.0)
+        if seen is None or seen.marked is None:
+            return Healthy(measured)
+        anywhere, typical = seen.marked
         measured["marked_in_any_mask"] = round(anywhere, 6)
         if 0 < anywhere <= min(few_pixels, max_spread * typical):
             return Finding(

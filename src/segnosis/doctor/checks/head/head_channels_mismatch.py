@@ -55,8 +55,8 @@ def check(
         encoding, output = (encodings or {}).get(head.name), (forward or {}).get(head.name)
         channels = head.shape[-1] if head.shape else encoding.channels if encoding else None
         numbers = numbered_objects is not None and numbered_objects.sure  # of objects, not of classes: LAB003, LAB001
-        planes = label_space is not None and label_space.independent  # then ids are no classes to count: LAB007
-        classes = None if numbers or planes else _classes_from_zero(encoding, ignored, max_gap_classes)
+        counts = not numbers and not head.independent  # of planes there are no ids to count: LAB007
+        classes = _classes_from_zero(encoding, ignored, max_gap_classes) if counts else None
         measured = {"head": head.name, "channels": channels, "classes_in_masks": classes, "loss": head.loss_name}
         raises = loss_parts is not None and isinstance(loss_parts.outputs.get(head.name), Raised)
         problems = [
@@ -69,7 +69,7 @@ def check(
             if problem is not None:
                 says, fix = problem
                 return Finding(says=says, measured=measured, fix=fix, where=head.place)
-        if _independent_classes(head, channels):
+        if head.sigmoids and head.family in ("sparse", "one-hot"):
             return Finding(
                 says=f"`{head.place[0]}` gives {channels} independent sigmoids, and {head.loss_name} takes them for "
                 f"one "
@@ -186,13 +186,6 @@ def _other_depth(head: Head, channels: int | None, encoding: Encoding | None) ->
         f"The masks are one-hot of {depth} classes, and `{head.place[0]}` has {channels} "
         f"channel{'s' * (channels > 1)}.",
         f"`Conv2D({depth}, 1)` as `{head.layer or head.name}`.",
-    )
-
-
-def _independent_classes(head: Head, channels: int | None) -> bool:
-    ends = head.activations[-1:]
-    return bool(
-        channels and channels > 1 and ends and ends[0].does == "sigmoid" and head.family in ("sparse", "one-hot")
     )
 
 

@@ -3,9 +3,9 @@
 ## What it looks for
 Classes that the data set's list, the user, a list in the program or the head counts, and that occur in no training
 mask, after all of these were looked at, or 500; of fewer, twenty a class at least, it is suspected. So is a class that
-only the head counts: a spare channel does no harm by itself. A class that
-validation has and training lacks is a contradiction. Where many named classes occur nowhere at all, the folder is an
-excerpt of a larger data set: that is only noted.
+only the head counts: a spare channel does no harm by itself. A class that validation has and training lacks is a
+contradiction. Where many named classes occur nowhere at all, the folder is an excerpt of a larger data set: that is
+only noted.
 
 ## Why the model does not learn
 What was never shown cannot be learned: the IoU of that class is 0 or not defined, and the mean over classes with

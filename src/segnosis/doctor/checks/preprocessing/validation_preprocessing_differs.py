@@ -27,6 +27,8 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "PRE007", "error"
 
+_IN_ONE_WAY = "Read both through one function; after `cv2.imread`, `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`."
+
 
 def check(
     input_statistics: InputStatistics,
@@ -84,6 +86,15 @@ def check(
             )
         as_given, reverse = _apart(train.each, held_out.each, min_images)
         measured |= {"channels_apart": as_given, "channels_apart_in_reverse": reverse}
+        if as_given >= min_apart and reverse <= max_reversed * as_given:
+            return Finding(
+                says=f"The channels of validation images are those of training images in reverse order: channel by "
+                f"channel they are {as_given:.0f} standard errors apart, in reverse {reverse:.1f}.",
+                measured=measured,
+                fix=_IN_ONE_WAY,
+                where=("validation data",),
+                level="proven" if as_given >= certain_apart else "suspected",
+            )
         seen = channel_orders
         if seen is not None and seen.as_given >= min_apart_in_kind and seen.in_order <= max_reversed * seen.as_given:
             order = ", ".join(map(str, seen.order))
@@ -92,20 +103,11 @@ def check(
                 f"training images in the order {order}: {seen.in_order:.1f} apart, and {seen.as_given:.1f} as they are "
                 "(mean square in standard errors).",
                 measured=measured,
-                fix="Read both through one function; after `cv2.imread`, `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`.",
+                fix=_IN_ONE_WAY,
                 where=("validation data",),
                 level="suspected",
             )
-        if as_given < min_apart or reverse > max_reversed * as_given:
-            return Healthy(measured)
-        return Finding(
-            says=f"The channels of validation images are those of training images in reverse order: channel by channel "
-            f"they are {as_given:.0f} standard errors apart, in reverse {reverse:.1f}.",
-            measured=measured,
-            fix="Read both through one function; after `cv2.imread`, `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`.",
-            where=("validation data",),
-            level="proven" if as_given >= certain_apart else "suspected",
-        )
+        return Healthy(measured)
     return Finding(
         says=f"Training images run from {train.low:.3g} to {train.high:.3g}, validation images from "
         f"{held_out.low:.3g} to "
