@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +27,8 @@ PRICE = "gradient"
 
 _PLACES = (0.25, 0.5, 0.75)
 _NEAR = 4
+Look = Callable[[int, int, Any], Any]
+"""Row, column and image → what the output says there, as one number."""
 _CONVOLUTIONS = (BaseConv, BaseConvTranspose, BaseDepthwiseConv, BaseSeparableConv)
 
 
@@ -65,41 +67,68 @@ class Alignment:
                 shared.append(float(abs(along.mean())))
         return max(shared)
 
+    @property
+    def stretch(self) -> float:
+        """By how much the outer points look towards the middle, or both away from it, along an axis; 0 where not both.
+
+        That is the smaller of the two offsets; what the borders of the image cut off a wide view draws both inwards
+        too, by less than a third of `spread` where the border is that far away.
+        """
+        opposed = [0.0]
+        for axis, along in enumerate(np.transpose(self.offsets) if len(self.offsets) > 2 else ()):
+            first, middle, last = along
+            both = min(abs(first), abs(last))
+            if first * last < 0 and abs(middle) <= both / 2 and self.spread <= _PLACES[0] * self.image[axis]:
+                opposed.append(float(both))
+        return max(opposed)
+
 
 def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch]) -> Mapping[str, Alignment]:
-    """Output name → alignment, on one image of noise, so that no content draws the slope to itself."""
-    leaves = keras.tree.flatten(batches[0].x)
-    if len(leaves) != 1 or np.ndim(leaves[0]) != 4:
-        raise Unavailable("the model's input is not one batch of images")
-    given = np.asarray(leaves[0][:1], "float32")
+    """Output name → alignment, on one image of noise, so that no content draws the slope to itself.
+
+    Of several inputs the largest picture is taken; the others stay what the first sample has.
+    """
+    leaves = [np.asarray(leaf[:1]) for leaf in keras.tree.flatten(batches[0].x)]
+    pictures = [number for number, leaf in enumerate(leaves) if leaf.ndim == 4]
+    if not pictures:
+        raise Unavailable("no input of the model is a batch of images")
+    largest = max(pictures, key=lambda number: leaves[number].size)
+    given = leaves[largest].astype("float32")
     noise = np.random.default_rng(0).normal(given.mean(), given.std() or 1.0, given.shape).astype("float32")
+
+    def outputs_of(image: Any) -> list[Any]:
+        inputs = [keras.ops.convert_to_tensor(leaf) for leaf in leaves]
+        inputs[largest] = keras.ops.convert_to_tensor(image)
+        return keras.tree.flatten(model(keras.tree.pack_sequence_as(batches[0].x, inputs), training=False))
+
     found = {}
     with untouched(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Keras warns of here, a check says in full
         try:
-            outputs = keras.tree.flatten(model(keras.ops.convert_to_tensor(noise), training=False))
+            outputs = outputs_of(noise)
         except Exception as error:  # anything that anyone's model can raise; fit() raises the same
             raise Unavailable(f"the model cannot be called on these inputs ({raised(error).error})") from error
         for head in heads:
             shape = tuple(outputs[head.index].shape)
+            look = partial(_at, outputs_of, head.index)
             if len(shape) == 4:
-                found[head.name] = _of(model, head, noise, (int(shape[1]), int(shape[2])))
+                found[head.name] = _of(model, look, noise, (int(shape[1]), int(shape[2])))
             elif len(shape) == 3 and shape[1] == noise.shape[1] * noise.shape[2]:  # pixels row by row
-                found[head.name] = replace(_of(model, head, noise, noise.shape[1:3]), flat=True)
+                found[head.name] = replace(_of(model, look, noise, noise.shape[1:3]), flat=True)
     return found
 
 
-def _of(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]) -> Alignment:
+def _of(model: keras.Model, look: Look, image: np.ndarray, size: tuple[int, int]) -> Alignment:
     """As it is; where that looks far, the mean of it and of the network with all kernels turned by 180°.
 
     Kernels drawn at random lean to one side, a network without skip connections by several pixels. Turned, they lean to
     the other; a shift that the layers make stays.
     """
-    seen = _once(model, head, image, size)
+    seen = _once(look, image, size)
     if seen.largest <= _NEAR:
         return seen
     _turn_kernels(model)
-    turned = _once(model, head, image, size)
+    turned = _once(look, image, size)
     _turn_kernels(model)
     if len(turned.offsets) != len(seen.offsets):
         return seen
@@ -117,12 +146,12 @@ def _turn_kernels(model: keras.Model) -> None:
                 variable.assign(keras.ops.flip(variable.value, axis=(0, 1)))
 
 
-def _once(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, int]) -> Alignment:
+def _once(look: Look, image: np.ndarray, size: tuple[int, int]) -> Alignment:
     height, width = image.shape[1:3]
     offsets, spreads, near = [], [], []
     for place in _PLACES:
         row, column = (min(int(place * length), length - 1) for length in size)
-        _, slope = array_gradient(partial(_at, model, head.index, row, column), image)
+        _, slope = array_gradient(partial(look, row, column), image)
         weight = np.square(slope[0]).sum(axis=-1)
         weight = np.where(weight >= 0.1 * weight.max(), weight, 0.0)  # a branch that pools the image sees all of it
         if weight.sum() == 0 or not np.isfinite(weight).all():
@@ -141,8 +170,8 @@ def _once(model: keras.Model, head: Head, image: np.ndarray, size: tuple[int, in
     return Alignment(size, (height, width), tuple(offsets), max(spreads, default=0.0), near=max(near, default=1.0))
 
 
-def _at(model: keras.Model, index: int, row: int, column: int, image: Any) -> Any:
-    output = keras.tree.flatten(model(image, training=False))[index]
+def _at(outputs_of: Callable[[Any], list[Any]], index: int, row: int, column: int, image: Any) -> Any:
+    output = outputs_of(image)[index]
     pixel = output[:, row, column] if len(output.shape) == 4 else output[:, row * image.shape[2] + column]
     output = keras.ops.cast(pixel, "float32")
     signs = keras.ops.convert_to_tensor(np.cos(np.arange(output.shape[-1])).astype("float32"))

@@ -42,6 +42,8 @@ class Probed:
         lowest_outside: Its lowest value found for values outside 0 … 1.
         blind_outside: Whether a wrong answer outside 0 … 1 has no gradient (clipped probabilities).
         class_weights: Cost of being unsure about a pixel of each class, relative to their mean.
+        mark_weights: Of targets of several planes, per plane: cost of being unsure about a marked pixel, relative to
+            one that is not marked.
         ever_finite: Whether it is finite on any of a few constant predictions.
         alike: Pairs of classes whose pixels may be exchanged at no cost.
         zero_gradient: Whether its gradient is exactly 0 on soft predictions.
@@ -60,6 +62,7 @@ class Probed:
     lowest_outside: float = np.inf
     blind_outside: bool = False
     class_weights: tuple[float, ...] = ()
+    mark_weights: tuple[float, ...] = ()
     ever_finite: bool = True
     alike: tuple[tuple[int, int], ...] = ()
     zero_gradient: bool = False
@@ -142,6 +145,7 @@ def _probe_loss(loss: object, drawn: Drawn) -> Probed:
         lowest_outside=float(np.nanmin([*outside, np.inf])),
         blind_outside=_gradient_size(loss, drawn, 2 - 4 * truth) == 0.0,
         class_weights=_class_weights(ask, drawn, takes),
+        mark_weights=_mark_weights(ask, drawn, takes),
         ever_finite=any(np.isfinite(ask(np.full_like(truth, level))) for level in (0.5, 0.1, -1.0, -3.0)),
         alike=_alike(ask, drawn, takes),
         zero_gradient=_gradient_size(loss, drawn, 0.5 * soft + 0.5 * np.roll(soft, 1, axis=1) * 0.9 + 0.01) == 0.0,
@@ -201,10 +205,10 @@ def _accepted(loss: object, drawn: Drawn) -> str | None:
 def _takes(ask, known: Known, magnitudes: Mapping[float, float], truth: np.ndarray) -> str | None:  # type: ignore[no-untyped-def]
     """A soft-max inside does not see a constant added to all channels; a sigmoid inside saturates."""
     noise = np.random.default_rng(1).normal(0.0, 2.0, truth.shape).astype("float32")
-    at, moved, negated = ask(noise), ask(noise + 3.0), ask(-noise)
-    scale = max(abs(at), abs(at - negated))
-    moves = np.isfinite([at, moved]).all() and abs(at - negated) > 1e-3 * scale
-    if truth.shape[-1] > 1 and moves and abs(moved - at) < 1e-4 * scale:
+    at, moved = ask(noise), ask(noise + 3.0)
+    changes = [abs(ask(other) - at) for other in (-noise, noise * truth, noise + 4 * truth)]
+    change = max((value for value in changes if np.isfinite(value)), default=0.0)
+    if truth.shape[-1] > 1 and change > 1e-5 * abs(at) and abs(moved - at) < 0.05 * change:
         return "logits"
     zero, sure, surer = ask(0 * truth), magnitudes[20.0], magnitudes[40.0]
     gain = zero - sure
@@ -255,6 +259,24 @@ def _class_weights(ask, drawn: Drawn, takes: str | None) -> tuple[float, ...]:  
         costs.append((ask(y_pred) - base) / float(np.mean(ids == class_id)))
     mean = float(np.mean(costs))
     return tuple(float(cost / mean) for cost in costs) if np.isfinite(mean) and mean > 0 else tuple(map(float, costs))
+
+
+def _mark_weights(ask, drawn: Drawn, takes: str | None) -> tuple[float, ...]:  # type: ignore[no-untyped-def]
+    """Rise of the loss when one plane is unsure where it is marked, per pixel, relative to where it is not."""
+    truth = drawn.truth
+    if truth.shape[-1] == 1 or np.all(truth.sum(-1) == 1):
+        return ()
+    sure = _sure(truth, takes)
+    base = ask(sure)
+    weights = []
+    for plane in range(truth.shape[-1]):
+        costs = []
+        for marked in (truth[..., plane] == 1, truth[..., plane] == 0):
+            y_pred = sure.copy()
+            y_pred[marked, plane] = 0.0 if takes == "logits" else 0.5
+            costs.append((ask(y_pred) - base) / max(float(marked.mean()), 1e-9))
+        weights.append(float(costs[0] / costs[1]) if costs[1] > 0 else np.inf)
+    return tuple(weights)
 
 
 def _gradient_size(loss: object, drawn: Drawn, y_pred: np.ndarray) -> float:

@@ -118,7 +118,12 @@ def _of_optimizer(optimizer: Any, steps: int) -> tuple[tuple[int, float], ...] |
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         last = max(1, steps)
         at = np.concatenate([np.arange(min(last, _KNOTS // 4)), np.linspace(0, last, _KNOTS).round()])
-        return tuple((int(step), float(to_host(rate(int(step))))) for step in np.unique(at))
+        knots = np.unique(at).astype("int32")
+        if type(rate).__module__.startswith("keras."):  # traced once where calls one by one are compiled each
+            rates = list(to_host(keras.ops.map(rate, keras.ops.convert_to_tensor(knots))))
+        else:
+            rates = [float(to_host(rate(int(step)))) for step in knots]
+        return tuple((int(step), float(value)) for step, value in zip(knots, rates, strict=True))
     return None if rate is None else ((0, float(to_host(rate))),)
 
 

@@ -142,6 +142,22 @@ def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> Sam
     return max(found, key=lambda moves: (moves.shifts or moves.turns).in_place)
 
 
+def turn_of(pair: Pair) -> str | None:
+    """The turn by which the mask fits its image best, one name for all that mirroring both makes of it.
+
+    `None` where the image shows no edges or the mask no outlines.
+    """
+    if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
+        return None
+    both = edges_and_outline(pair.image, resizable(regions_of(pair.mask)))
+    if both is None:
+        return None
+    field, outline = both
+    turns = {_AS_GIVEN: outline, **{name: turned(outline, name) for name in DIHEDRAL}}
+    best = list(turns)[int(agreement([field], list(turns.values()))[0].argmax())]
+    return next((names[0] for names in _ALIKE if best in names), best)
+
+
 def _searched(pairs: Sequence[Pair]) -> SampleMoves:
     fields, outlines, planes = [], [], []
     for pair in pairs:

@@ -10,6 +10,9 @@ at most; without enough structure in the images the check abstains. Where no sin
 may: when the pairs as given reach little of what the best assignment does, and this far more than mirrored and turned
 masks ever do.
 
+Masks that several unlike images share must fit more than one of them: a cache under the wrong key gives one away to
+all.
+
 Samples that the pipeline moves, each in another way, cannot fit each other's images: there a few exchanged masks are
 chance. Where nobody knows whether they are moved, an exchange of less than half of the masks is suspected at most, and
 it must be that of most masks in it, not of one, and rare among other pairs. Where the training batches leave it open,
@@ -41,6 +44,7 @@ from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.pair_agreement import Exchange, PairAgreement, Reordered
 from segnosis.doctor.evidence.pair_files import PairFiles
 from segnosis.doctor.evidence.paired_names import PairedNames
+from segnosis.doctor.evidence.repeated_masks import RepeatedMasks
 from segnosis.doctor.evidence.sample_moves import AS_GIVEN, ONE_TURN, STANDING_OUT, SampleMoves
 from segnosis.doctor.shown import files_side_by_side
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
@@ -49,6 +53,7 @@ CODE, SEVERITY = "DAT001", "error"
 EXPLAINED_BY = ("PRE005",)
 
 _LEAST_AS_GIVEN = 0.4
+_SURELY_MASKS = 4
 _BY_NAME = "`masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in image_files]`"
 _LOOK = "Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`"
 
@@ -80,6 +85,11 @@ def check(
     drawn_again: DrawnAgain | None = None,
     sample_moves: SampleMoves | None = None,
     paired_names: PairedNames | None = None,
+    repeated_masks: RepeatedMasks | None = None,
+    min_shared: float = 0.2,
+    min_copies: int = 8,
+    min_fit: float = 3.0,
+    most_of_fit: float = 0.3,
 ) -> Verdict:
     agreement = _better(pair_agreement, batch_agreement)
     if agreement is None and pair_files is None:
@@ -87,6 +97,11 @@ def check(
     measured = _measured(pair_files, agreement)
     if pair_files is not None and (by_files := _by_files(pair_files, measured)) is not None:
         return by_files
+    copies = repeated_masks
+    if copies is not None and copies.shared - copies.masks >= max(min_copies, min_shared * copies.samples):
+        measured |= {"with_a_shared_mask": copies.shared, "best_fit": copies.best, "fit_of_the_rest": copies.rest}
+        if copies.best >= min_fit and copies.rest <= most_of_fit * copies.best:
+            return _copied(copies, measured)
     limits = _Limits(
         proven_gain, suspected_gain, most_own, least_exchanged, least_typical, most_alike, most_moved, proven_spreads,
         most_own_of_best, above_turned,
@@ -157,6 +172,20 @@ def _by_files(files: PairFiles, measured: dict[str, float | int | bool]) -> Find
             where=by_size,
         )
     return None
+
+
+def _copied(seen: RepeatedMasks, measured: dict[str, float | int | bool]) -> Finding:
+    """One mask for several images, of which it fits one."""
+    return Finding(
+        says=f"{seen.shared} of {seen.samples} samples share {seen.masks} masks, and each fits one image alone: "
+        f"{seen.best:.1f} standard deviations better than chance, the others {seen.rest:.1f}; {seen.first} and "
+        f"{seen.second} have one mask.",
+        measured=measured,
+        fix="Give each image its own: a mask kept under a key that several images share, or an array that is filled "
+        "anew and appended without `.copy()`, does that.",
+        where=(seen.first, seen.second),
+        level="proven" if seen.masks >= _SURELY_MASKS else "suspected",
+    )
 
 
 def _right_elsewhere(
@@ -337,3 +366,16 @@ def sick_in_training_alone() -> Case:
         batches=pair_patients.batches(pair_patients.scenes(40)[0], pair_patients.scenes(40, seed=1)[1]),
         validation_batches=pair_patients.batches(*pair_patients.scenes(16, seed=2)),
     )
+
+
+def sick_by_a_cache() -> Case:
+    """Four images each get the mask of the first of them."""
+    images, masks = pair_patients.scenes(32)
+    return Case(batches=pair_patients.batches(images, np.repeat(masks[::4], 4, axis=0)))
+
+
+def healthy_copies() -> Case:
+    """The same scene four times, in another light each."""
+    images, masks = pair_patients.scenes(8)
+    light = np.tile(np.linspace(0.7, 1.3, 4, dtype=np.float32), 8)[:, None, None]
+    return Case(batches=pair_patients.batches(np.repeat(images, 4, axis=0) * light, np.repeat(masks, 4, axis=0)))

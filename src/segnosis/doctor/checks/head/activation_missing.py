@@ -84,6 +84,8 @@ def _contradiction(head: Head, probed: Probed | None) -> str | None:
         return " (`from_logits=False` is its default)" if head.from_logits is False else None
     if probed is None or probed.takes != "probabilities" or probed.probabilities is None:
         return None
+    if probed.probabilities.blindness(0.0) is not None:  # LOS002: its values say nothing of what it takes
+        return None
     perfect, span = probed.probabilities.perfect, abs(probed.probabilities.grey - probed.probabilities.perfect)
     if not np.isfinite(probed.lowest_outside) or probed.logits is None:
         return ": on numbers outside 0 to 1 it is not finite"

@@ -4,7 +4,8 @@
 An output of another size than its masks. And for three points of the output, where in the image it looks: the centre of
 its slope with respect to the pixels, on noise. A few pixels come from striding, and a network that looks at much
 of the image has no sharp centre: only an offset that all points share and that is larger than it looks wide counts, or
-one several times as large. They come from `padding="valid"`, cropping or padding on one side, and stretching back.
+one several times as large, or one towards the middle from both sides. They come from `padding="valid"`, cropping or
+padding on one side, and stretching back.
 Of an output that is a list of pixels, `(batch, pixels, classes)`, less than `min_near` of the slope may lie about a
 pixel's own place: then a reshape has mixed pixels and classes.
 
@@ -39,6 +40,7 @@ def check(
     max_offset: float = 4.0,
     max_spreads: float = 1.5,
     certain_spreads: float = 3.0,
+    min_stretch: float = 0.75,
     min_near: float = 0.1,
     encodings: Mapping[str, Encoding] | None = None,
 ) -> Verdict:
@@ -56,6 +58,7 @@ def check(
             "mask_size": f"{masks[0]} × {masks[1]}",
             "largest_offset": seen.largest,
             "shared_offset": seen.shift,
+            "opposed_offset": seen.stretch,
             "looks_as_wide_as": seen.spread,
         }
         if masks != seen.size:
@@ -77,7 +80,10 @@ def check(
                 where=head.place,
             )
         is_shift = seen.shift > max(max_offset, max_spreads * seen.spread)
-        if not is_shift and (seen.largest <= max(max_offset, max_spreads * seen.spread) or len(seen.offsets) < 2):
+        is_stretch = seen.stretch > max(max_offset, min_stretch * seen.spread)
+        if not (is_shift or is_stretch) and (
+            seen.largest <= max(max_offset, max_spreads * seen.spread) or len(seen.offsets) < 2
+        ):
             continue
         return Finding(
             says=f"Output pixels look up to {seen.largest:.1f} image pixels beside their own place "
@@ -95,6 +101,16 @@ def sick() -> Case:
 
     after = [keras.layers.Cropping2D(((12, 0), (12, 0))), keras.layers.Resizing(32, 32)]
     return Case(model=segmenter(3, after=after, size=32), batches=squares("ids", size=32))
+
+
+def sick_by_valid_convolutions() -> Case:
+    import keras
+
+    after = [
+        *(keras.layers.DepthwiseConv2D(5, depthwise_initializer="ones") for _ in range(5)),
+        keras.layers.Resizing(48, 48),
+    ]
+    return Case(model=segmenter(3, after=after, size=48), batches=squares("ids", size=48))
 
 
 def sick_with_a_wide_view() -> Case:

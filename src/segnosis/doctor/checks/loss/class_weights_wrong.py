@@ -2,10 +2,11 @@
 
 ## What it looks for
 How much a pixel of each class counts, asked of the loss itself: a prediction that is sure everywhere but on one
-class, for each class. That, the sample weights and `class_weight` are held against how often each class occurs.
-Weights that are not numbers; a rare class that counts less than a common one; classes whose pixels may be exchanged at
-no cost, since the weights of both are 0; and `fit(class_weight=…)` with masks, which Keras cannot do. Of several
-outputs one whose `loss_weights` are 0, and metrics that were given in the place of `loss_weights`.
+class, for each class; of several planes, on what each marks and on what it leaves out. That, the sample weights and
+`class_weight` are held against how often each class occurs. Weights that are not numbers; a rare class that counts less
+than a common one; classes whose pixels may be exchanged at no cost, since the weights of both are 0; and
+`fit(class_weight=…)` with masks, which Keras cannot do. Of several outputs one whose `loss_weights` are 0, and metrics
+that were given in the place of `loss_weights`.
 
 ## Why the model does not learn
 With 3 % foreground the background already weighs 32 times as much. Weights meant to mend that, given in the wrong
@@ -104,7 +105,12 @@ def check(
             )
         if probed is not None and probed.alike:
             return _untold(head, probed.alike, good, measured)
-        finding = _reversed(head, share, weights, good, measured, max_imbalance, max_reversed, certain_reversed)
+        limits = (max_imbalance, max_reversed, certain_reversed)
+        if encoding.kind == "multilabel" and probed is not None:
+            finding = _reversed_marks(head, encoding, probed.mark_weights, measured, limits)
+        else:
+            names = [f"class {class_id}" for class_id in range(len(share))]
+            finding = _reversed(head, names, share, weights, f"`class_weights = {good}`, by class id", measured, limits)
         if finding is not None:
             return finding
     return Healthy(measured)
@@ -183,47 +189,65 @@ def _finite_otherwise(probed: Probed | None, encoding: Encoding) -> bool:
     return bool(np.isfinite(probed.class_weights).any()) or not probed.ever_finite
 
 
+def _reversed_marks(
+    head: Head,
+    encoding: Encoding,
+    weights: Sequence[float],
+    measured: Mapping[str, Any],
+    limits: tuple[float, float, float],
+) -> Finding | None:
+    """The same for each of several planes: its marked pixels against the others."""
+    shares = np.mean([(target == 1).mean(axis=tuple(range(target.ndim - 1))) for target in encoding.arrays], axis=0)
+    good = [round(float(min((1 - share) / share, _MOST)), 2) if share > 0 else 1.0 for share in shares]
+    measured = {**measured, "marked": str(np.round(shares, 5).tolist()), "marked_counts": str(np.round(weights, 4))}
+    for plane, (share, weight) in enumerate(zip(shares, weights, strict=False)):
+        names = (f"what plane {plane} leaves out", f"what plane {plane} marks")
+        fix = f"`positive_weight = {good}`, plane by plane"
+        both = np.array([1 - share, share]), np.array([1.0, weight])
+        if (finding := _reversed(head, names, *both, fix, measured, limits)) is not None:
+            return finding
+    return None
+
+
 def _reversed(
     head: Head,
+    names: Sequence[str],
     share: np.ndarray,
     weights: np.ndarray,
-    good: list[float],
+    fix: str,
     measured: Mapping[str, Any],
-    max_imbalance: float,
-    max_reversed: float,
-    certain_reversed: float,
+    limits: tuple[float, float, float],
 ) -> Finding | None:
+    max_imbalance, max_reversed, certain_reversed = limits
     present = np.flatnonzero((share > 0) & np.isfinite(weights) & (weights > _NOTHING))
     if len(present) < 2:
         return None
-    common = present[np.argmax(share[present])]
+    common = int(present[np.argmax(share[present])])
     total = share * weights
-    rare = min(present, key=lambda i: total[i])
+    rare = int(min(present, key=lambda i: total[i]))
     ratio, backwards = total[common] / total[rare], weights[common] / weights[rare]
     if ratio > max_imbalance and backwards > max_reversed:
         return Finding(
-            says=f"A pixel of class {rare} ({share[rare]:.2%} of all) counts {1 / backwards:.2g} times one of class "
-            f"{common} "
-            f"({share[common]:.1%}): together class {common} weighs {ratio:.0f} times as much, "
-            f"{share[common] / share[rare]:.0f} "
-            "without weights.",
+            says=f"A pixel of {names[rare]} ({share[rare]:.2%} of all) counts {1 / backwards:.2g} times one of "
+            f"{names[common]} ({share[common]:.1%}): together {names[common]} weighs {ratio:.0f} times as much, "
+            f"{share[common] / share[rare]:.0f} without weights.",
             measured=measured,
-            fix=f"`class_weights = {good}`, by class id: rare classes get more.",
+            fix=f"{fix}: what is rare gets more.",
             where=(head.loss_name,),
             level="proven" if backwards > certain_reversed else "suspected",
         )
-    heavy = max(present, key=lambda i: total[i])
+    heavy = int(max(present, key=lambda i: total[i]))
     if (
         heavy != common
         and total[heavy] / total[common] > max_imbalance
         and weights[heavy] / weights[common] > max_imbalance
     ):
         return Finding(
-            says=f"Class {heavy} ({share[heavy]:.2%} of all pixels) weighs {total[heavy] / total[common]:.0f} times "
-            f"as much in "
-            f"total as class {common} ({share[common]:.1%}): predicting it everywhere is cheapest.",
+            says=f"A pixel of {names[heavy]} ({share[heavy]:.2%} of all) counts so much that all of them weigh "
+            f"{total[heavy] / total[common]:.0f} times as much as {names[common]} ({share[common]:.1%}): predicting "
+            "it everywhere is cheapest.",
             measured=measured,
-            fix=f"`class_weights = {good}`, by class id.",
+            fix=f"{fix}.",
             where=(head.loss_name,),
             level="suspected",
         )
@@ -243,6 +267,29 @@ def _weighted(weights: Sequence[float]) -> Any:
 def sick() -> Case:
     batches = squares("one-hot", num_classes=2, foreground=0.2)
     return Case(model=segmenter(2, "softmax"), loss=_weighted([0.96, 0.04]), batches=batches)
+
+
+def _of_marks(weight: float) -> Case:
+    """Two nested planes, whose marked pixels count `weight` times the others."""
+
+    def crossentropy(y_true: Any, y_pred: Any) -> Any:
+        import keras
+
+        y_pred = keras.ops.clip(y_pred, 1e-6, 1 - 1e-6)
+        yes = weight * y_true * keras.ops.log(y_pred)
+        return -keras.ops.mean(yes + (1 - y_true) * keras.ops.log(1 - y_pred), axis=-1)
+
+    drawn = squares("ids", foreground=0.2)
+    batches = [Batch(b.x, np.stack([b.y > 0, b.y > 1], -1).astype("float32")) for b in drawn]
+    return Case(model=segmenter(2, "sigmoid"), loss=crossentropy, batches=batches)
+
+
+def sick_planes() -> Case:
+    return _of_marks(0.02)
+
+
+def healthy_planes() -> Case:
+    return _of_marks(5.0)
 
 
 def sick_by_zeros() -> Case:

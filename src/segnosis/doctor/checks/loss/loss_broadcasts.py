@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segnosis.doctor.case import Case
-from segnosis.doctor.evidence._drawn_masks import Known
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.loss_gradients import LossGradient
@@ -30,8 +29,6 @@ from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "LOS002", "error"
 EXPLAINED_BY = ("LAB007", "HED003", "HED002")
-_ROUNDING = 5e-5
-"""What sums over pixels in single precision may differ by: 1.4e-5 over four images of 16 × 16, one by one."""
 
 
 def check(
@@ -69,7 +66,7 @@ def check(
             )
         if known is None:
             continue
-        reason = _reason(known, min_gain)
+        reason = known.blindness(min_gain)
         if reason is not None:
             return Finding(
                 says=f"The loss {head.loss_name} does not compare each pixel with its own target: {reason}.",
@@ -78,25 +75,6 @@ def check(
                 where=(head.loss_name,),
             )
     return Healthy(measured) if measured else NotApplicable("no loss could be asked about a known prediction")
-
-
-def _reason(known: Known, min_gain: float) -> str | None:
-    if known.range <= _ROUNDING * max(1.0, abs(known.perfect)):
-        return (
-            f"it is {known.perfect:.3f} for a perfect prediction, and the same for a grey, a shuffled and a wrong one"
-        )
-    dearer = max(
-        1e-3, min(0.02 * known.range, 0.05 * abs(known.grey))
-    )  # a logarithm makes the range as wide as it likes
-    if known.perfect > known.grey + dearer:
-        return f"a perfect prediction costs {known.perfect:.3f}, more than the {known.grey:.3f} of a grey one"
-    if known.shuffled - known.perfect < min_gain * known.range and known.wrong - known.perfect < min_gain * known.range:
-        return f"a perfect prediction costs {known.perfect:.3f}, the same with its pixels shuffled {known.shuffled:.3f}"
-    if known.shuffled - known.perfect < 0.02 * known.range:
-        return f"a perfect prediction costs {known.perfect:.3f}, and with its pixels shuffled {known.shuffled:.3f}"
-    if abs(known.wrong - known.perfect) < 0.02 * known.range:
-        return f"a perfect prediction costs {known.perfect:.3f}, and one with the classes exchanged {known.wrong:.3f}"
-    return None
 
 
 def _fix(head: Head, encoding: Encoding) -> str:

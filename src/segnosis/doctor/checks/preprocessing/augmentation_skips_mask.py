@@ -5,7 +5,8 @@ A pattern is sent through the augmentation as image and as mask, a few dozen tim
 Random flips, rotations and shifts inside the model, where no mask passes. And samples that the pipeline gives twice
 with exactly the same mask: their images must not be mirrored, turned or shifted copies of each other. Brightness,
 noise and blur may differ. And the masks of all samples are searched for on their own images and on others': they must
-fit where they are given, not mirrored, turned or shifted, each in another way.
+fit where they are given, not mirrored, turned or shifted, each in another way; nor in the same way whenever a sample
+is drawn, for then they are stored so.
 
 ## Why the model does not learn
 Every epoch the target lies somewhere else than the object, so the best answer is a blur around the mean, or nothing:
@@ -21,9 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.augmentation_geometry import AugmentationGeometry
 from segnosis.doctor.evidence.sample_moves import AS_GIVEN, CERTAIN, ONE_TURN, STANDING_OUT, SampleMoves
+from segnosis.doctor.evidence.steady_moves import SteadyMoves
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.shown import tiles
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
@@ -43,7 +46,9 @@ def check(
     max_one_move: float = 0.75,
     min_one_turn: float = ONE_TURN,
     max_as_given: float = AS_GIVEN,
+    max_steady: float = 0.85,
     sample_moves: SampleMoves | None = None,
+    steady_moves: SteadyMoves | None = None,
 ) -> Verdict:
     seen = augmentation_geometry
     measured = {
@@ -90,6 +95,9 @@ def check(
         # nor is one that joint mirroring has multiplied: DAT002 says so
         alike = sample_moves.turned_alike(min_one_turn, max_as_given, min_standing_out)
         one_for_all = commonest > max_one_move or alike is not None
+        if steady_moves is not None:  # a second draw would move them in another way
+            measured |= {"drawn_twice": steady_moves.met, "moved_in_one_way": steady_moves.kept}
+            one_for_all |= steady_moves.kept >= max_steady * steady_moves.met
         belongs = search.stands_out >= min_standing_out and search.gains >= 1
         if belongs and search.in_place < max_in_place and not one_for_all:
             told = ", ".join(f"{count} {name}" for name, count in search.moves.items())
@@ -146,6 +154,28 @@ def sick_in_every_sample() -> Case:
 
 def healthy_in_every_sample() -> Case:
     return _drawn((0, 0))
+
+
+def healthy_stored_upside_down() -> Case:
+    """Every third image lies upside down on the disk; what turns the pairs afterwards turns both."""
+    import keras
+
+    images, masks = pair_patients.scenes(32)
+    images[::3] = images[::3, ::-1, ::-1]
+    random = np.random.default_rng(0)
+
+    class Mirrored(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = slice(4 * index, 4 * index + 4)
+            turns = [(part, int(random.integers(4))) for part in range(4)]
+            x, y = ([np.rot90(array[rows][part], turn) for part, turn in turns] for array in (images, masks))
+            return np.stack(x)[..., None] / 255, np.stack(y)
+
+    data = Mirrored()
+    return Case(batches=[Batch(*data[index]) for index in range(8)], fit_arguments={"x": data})
 
 
 def healthy() -> Case:
