@@ -40,7 +40,7 @@ def check(
     max_offset: float = 4.0,
     max_spreads: float = 1.5,
     certain_spreads: float = 3.0,
-    min_stretch: float = 0.75,
+    min_stretch: float = 0.6,
     min_near: float = 0.1,
     encodings: Mapping[str, Encoding] | None = None,
 ) -> Verdict:
