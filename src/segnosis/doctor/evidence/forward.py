@@ -22,6 +22,7 @@ MAX_BATCHES = 3
 STRETCH = 30.0
 MAX_PIXELS = 4 * 256 * 256
 """Of one batch and a model of up to `_ROOMY` weights, so that 512-pixel programs are judged in seconds too."""
+_CUT_OFF = 0.2
 _MIN_PIXELS = 8 * 128 * 128
 _ROOMY = 4e6
 
@@ -52,11 +53,17 @@ class Output:
 
     @property
     def format(self) -> str:
-        """`"probabilities"` (sum to 1), their logarithms, `"sigmoid"` (inside 0 to 1), `"rectified"` or `"logits"`."""
+        """`"probabilities"` (sum to 1), their logarithms, `"sigmoid"` (inside 0 to 1), or what else they look like.
+
+        That is `"clipped"` (cut at 0 and 1, which no sigmoid reaches for a fifth of the pixels), `"rectified"` (cut at
+        0) or `"logits"`.
+        """
         if self.high <= 0 and all(np.allclose(np.exp(a).sum(axis=-1), 1.0, atol=5e-3) for a in self.arrays):
             return "log-probabilities"
         if self.sums_to_one_over is not None and self.low >= 0:
             return "probabilities"
+        if self.low == 0 and self.high == 1 and np.mean([np.mean(a == 0) for a in self.arrays]) >= _CUT_OFF:
+            return "clipped"
         if self.low >= 0 and self.high <= 1 and (self.zeros == 0 or self.high > 0.99):
             return "sigmoid"
         return "rectified" if self.low >= 0 and self.zeros > 0 else "logits"

@@ -71,6 +71,7 @@ def check(
     above_shuffled: float = 0.95,
     fewest: int = 30,
     proven_spreads: float = 6.0,
+    suspected_spreads: float = 3.0,
     most_own_of_best: float = 0.3,
     above_turned: float = 1.3,
     least_typical: float = 0.4,
@@ -104,7 +105,7 @@ def check(
             return _copied(copies, measured)
     limits = _Limits(
         proven_gain, suspected_gain, most_own, least_exchanged, least_typical, most_alike, most_moved, proven_spreads,
-        most_own_of_best, above_turned,
+        suspected_spreads, most_own_of_best, above_turned,
     )  # fmt: skip
     in_place: bool | None = True
     if agreement is not None and agreement is batch_agreement:
@@ -226,6 +227,7 @@ class _Limits:
     most_alike: float
     most_moved: float
     proven_spreads: float
+    suspected_spreads: float
     most_own_of_best: float
     above_turned: float
 
@@ -248,14 +250,15 @@ def _found(
         and ring.alike <= limits.most_alike
     ]
     whole = sum(ring.size for ring in rings) >= limits.most_moved * agreement.compared
-    if in_place is False and not whole:
-        rings = []  # two samples that were moved differently cannot have been exchanged: it is chance
+    # The best of 256 images fits a mask by 3 spreads by chance; where a right pair has no more, any ring gains.
+    by_chance = agreement.unit < limits.suspected_spreads * agreement.spread
+    if (in_place is False or by_chance) and not whole:
+        rings = []  # two samples that were moved differently cannot have been exchanged
     reordered = agreement.reordered
     if reordered is not None and (
         reordered.own > limits.most_own_of_best or reordered.above_turned < limits.above_turned
     ):
         reordered = None
-    # The best of 256 images fits a mask by 3 spreads by chance; where a right pair has no more, any ring gains.
     stands_out = agreement.unit >= limits.proven_spreads * agreement.spread
     proves = bool(rings) and rings[0].gain >= limits.proven_gain and stands_out and (in_place is True or whole)
     if rings and (proves or reordered is None):

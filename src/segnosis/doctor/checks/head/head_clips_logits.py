@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import e, log
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,8 @@ from segnosis.doctor.verdict import Finding, Healthy, Verdict
 CODE, SEVERITY = "HED004", "error"
 
 _CUTS = ("relu", "relu6", "tanh", "softplus", "clips")
+_SEEN_CUTS = {"rectified": "relu", "clipped": "clips"}
+"""What outputs look like → what cuts them, for a model without a graph."""
 
 
 def check(
@@ -59,7 +62,8 @@ def check(
         step, what = _cut(head, output, takes)
         if step is None:
             continue
-        consequence, sure = _consequence(head, step, what, blocked, min_blocked)
+        reach = f" ({output.low:.3g} to {output.high:.3g})" if output else ""
+        consequence, sure = _consequence(head, step, what, blocked, min_blocked, reach)
         return Finding(
             says=f"`{step.layer}` {consequence}",
             measured=measured,
@@ -79,8 +83,9 @@ def _cut(head: Head, output: Output | None, takes: str | None) -> tuple[Step | N
         return None, ""
     if chain and chain[-1].does in _CUTS:
         return chain[-1], "loss"
-    if not head.known and output is not None and output.format == "rectified" and output.high > 1e-6:
-        return Step(head.place[0], "relu"), "loss"
+    seen = output.format if output is not None and output.high > 1e-6 else ""
+    if not head.known and seen in _SEEN_CUTS:
+        return Step(head.place[0], _SEEN_CUTS[seen]), "loss"
     return None, ""
 
 
@@ -102,12 +107,14 @@ def _blocked(output: Output | None, encoding: Encoding | None) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
-def _consequence(head: Head, step: Step, what: str, blocked: float | None, min_blocked: float) -> tuple[str, bool]:
+def _consequence(
+    head: Head, step: Step, what: str, blocked: float | None, min_blocked: float, reach: str
+) -> tuple[str, bool]:
     channels = head.shape[-1] if head.shape else None
     binary = what == "sigmoid" or (what == "loss" and (channels == 1 or head.family == "binary"))
     if step.does in ("tanh", "clips"):
         floor = log(1 + 1 / e) if binary else log(1 + ((channels or 2) - 1) * e**-2)
-        bounds = "keeps logits between −1 and 1" if step.does == "tanh" else "clips the logits"
+        bounds = "keeps logits between −1 and 1" if step.does == "tanh" else f"clips the logits{reach}"
         cost = f": a perfect prediction still costs {floor:.3f}" if step.does == "tanh" else ""
         return f"{bounds} in front of the {what}{cost}, and gradients die at the bounds.", True
     if binary:
@@ -142,6 +149,23 @@ def sick_of_several_classes() -> Case:
 
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     return Case(model=segmenter(3, "relu"), loss=loss, batches=squares("one-hot"))
+
+
+def sick_without_a_graph() -> Case:
+    import keras
+
+    class Network(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = segmenter(3)
+
+        def call(self, x: Any) -> Any:
+            return keras.ops.clip(self.inner(x), 0.0, 1.0)
+
+    model = Network()
+    batches = squares("one-hot", scale=10.0)
+    model(batches[0].x)
+    return Case(model=model, loss=keras.losses.CategoricalCrossentropy(from_logits=True), batches=batches)
 
 
 def healthy() -> Case:

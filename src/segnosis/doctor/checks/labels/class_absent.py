@@ -2,8 +2,9 @@
 
 ## What it looks for
 Classes that the data set's list, the user, a list in the program or the head counts, and that occur in no training
-mask, after all of these were looked at, or 500; of fewer, twenty a class at least, it is suspected. So is a class that
-only the head counts: a spare channel does no harm by itself. A class that validation has and training lacks is a
+mask, after all of these were looked at, or 500; of fewer, twenty a class at least, it is suspected; so it is of two
+dozen where all but one class are absent. So is a class that only the head counts: a spare channel does no harm by
+itself. A class that validation has and training lacks is a
 contradiction. Where many named classes occur nowhere at all, the folder is an excerpt of a larger data set: that is
 only noted.
 
@@ -44,6 +45,7 @@ def check(
     excerpt: int = 3,
     enough: int = 500,
     enough_per_class: int = 20,
+    enough_of_one: int = 24,
 ) -> Verdict:
     count = label_space.num_classes
     if count is None or count < 2:
@@ -58,15 +60,30 @@ def check(
     if form != "planes" and target_census.census.fractional:
         return NotApplicable("the targets hold values between the classes")
     is_part = samples < min(enough, num_samples or enough)
+    present = {int(value) for value in target_census.census.without(label_space.ignore) if 0 <= value < count}
+    if form != "planes" and len(present) == 1 and (not is_part or samples >= enough_of_one):
+        return _alone(min(present), count, samples, label_space, is_part=is_part)
     if is_part and samples < enough_per_class * (target_census.planes if form == "planes" else count):
         return NotApplicable(f"{samples} samples are too few to call a class absent; it takes all, or {enough}")
     if form == "planes":
         planes = target_census.planes
         empty, excerpt = list(target_census.empty_planes), max(excerpt, planes // 3)
         return _told(empty, [], planes, samples, label_space, excerpt, is_part=is_part)
-    present = {int(value) for value in target_census.census.without(label_space.ignore) if 0 <= value < count}
     absent = [class_id for class_id in range(count) if class_id not in present and class_id not in label_space.ignore]
     return _told(absent, [], count, samples, label_space, excerpt, is_part=is_part)
+
+
+def _alone(class_id: int, count: int, masks: int, space: LabelSpace, *, is_part: bool) -> Finding:
+    """Every pixel that has a class has the same."""
+    return Finding(
+        says=f"All labelled pixels of {masks} masks are of class {space.name(class_id)}, the only one of {count} "
+        f"({space.said_by}): the same answer everywhere is right.",
+        measured={"classes": count, "only": class_id, "masks": masks},
+        fix="Look at what makes the masks: another class may be taken for void, or a comparison keeps one alone",
+        where=(space.name(class_id),),
+        level="suspected" if is_part else "proven",
+        severity="warning",
+    )
 
 
 def _as_stored(census: LabelCensus, spec: DatasetSpec, space: LabelSpace, excerpt: int) -> Verdict:
@@ -145,6 +162,12 @@ def sick_everywhere() -> Case:
     case = _case([1])
     assert case.pairs is not None
     return replace(case, pairs=[pair for pair in case.pairs if pair.split == "train"])
+
+
+def sick_with_one_class_left() -> Case:
+    images, masks = pair_patients.scenes(24)
+    batches = pair_patients.batches(images, np.where(masks, 2, 255))
+    return Case(batches=batches, num_classes=4, num_samples=90, ignore_class=255)
 
 
 def healthy() -> Case:
