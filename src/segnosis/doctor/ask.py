@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from segnosis.doctor.packed import Packed
+
 
 @dataclass(frozen=True)
 class Raised:
@@ -25,7 +27,9 @@ class Raised:
 def loss_tensor(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
     """The loss as a scalar tensor, as `fit` takes it."""
     weight = None if sample_weight is None else keras.ops.convert_to_tensor(sample_weight)
-    value = loss(keras.ops.convert_to_tensor(y_true), y_pred, weight)
+    # maps are packed beside masks outside of any trace: a traced constant has no values to know a mask by
+    target = y_true if isinstance(loss, Packed) else keras.ops.convert_to_tensor(y_true)
+    value = loss(target, y_pred, weight)
     return keras.ops.mean(keras.ops.cast(value, "float32"))
 
 

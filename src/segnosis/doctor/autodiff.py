@@ -70,7 +70,7 @@ def as_fit_sees(function: Callable[[], Any]) -> float:
         return float(_numpy(function()))
     import tensorflow as tf  # tracing is what differs
 
-    return float(tf.function(function)())
+    return float(tf.function(lambda: function())())  # arrays that are its defaults would be traced too
 
 
 def objective_of(step: Callable[[], Any]) -> Any:

@@ -42,6 +42,8 @@ class Range:
         shape: Of one image.
         dtype: As given.
         each: Mean of every image's channels, `(images, channels)`.
+        units: How many times as high the bright pixels (99th percentile) of one image in ten are as those of another;
+            1 where nothing bright is above 0.
     """
 
     low: float
@@ -52,6 +54,7 @@ class Range:
     shape: tuple[int, ...]
     dtype: str
     each: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)), compare=False)
+    units: float = 1.0
 
     @property
     def spread(self) -> float:
@@ -135,7 +138,14 @@ def _range(images: np.ndarray) -> Range:
         tuple(images.shape[1:]),
         str(images.dtype),
         values.reshape(len(values), -1, values.shape[-1]).mean(axis=1),
+        _units(values),
     )
+
+
+def _units(images: np.ndarray) -> float:
+    bright = np.percentile(images.reshape(len(images), -1), 99, axis=1)
+    low, high = np.percentile(bright, [10, 90])
+    return float(high / low) if low > 0 else 1.0
 
 
 def _through(layers: Sequence[Any], images: np.ndarray, model: keras.Model | None) -> np.ndarray | None:

@@ -3,7 +3,8 @@
 ## What it looks for
 Masks that hold one and the same class everywhere, ignored pixels apart: as stored, and after the pipeline. Data
 sets with many legitimate negatives are common; only when 99 of 100 masks are empty, or all of a sample large
-enough, is it a fault. Masks that all mark the same few pixels are suspected to have lost their objects too.
+enough, is it a fault. Masks that all mark the same few pixels are suspected to have lost their objects too, and so are
+masks that are nearly all empty while the others mark a few pixels each.
 
 ## Why the model does not learn
 With nothing to find, "background everywhere" is the perfect answer: loss near 0, accuracy near 1, a blank
@@ -41,6 +42,8 @@ def check(
     fewest: int = 8,
     few_pixels: float = 0.005,
     max_spread: float = 3.0,
+    mostly_empty: float = 0.85,
+    few_marked: float = 8.0,
 ) -> Verdict:
     if target_census is None and label_census is None:
         return NotApplicable("neither masks nor batches were given")
@@ -77,6 +80,16 @@ def check(
     if total < fewest:
         return NotApplicable(f"{total} masks are too few to call them all empty; it takes {fewest}")
     if empty < most_empty * total:
+        marked = (census.pixels - census.values[value].pixels) / (total - empty) if value in census.values else np.inf
+        if empty >= mostly_empty * total and total >= 3 * fewest and marked <= few_marked:
+            return Finding(
+                says=f"{empty} of {total} masks hold nothing but the value {value:g}, and the others "
+                f"{marked:.1f} other pixels each: there is next to nothing to learn from.",
+                measured={**measured, "other_pixels_in_one_of_the_others": round(marked, 2)},
+                fix="Look at which samples are chosen: slices, crops or images away from every object",
+                where=tuple(where[:5]),
+                level="suspected",
+            )
         if seen is None or seen.marked is None:
             return Healthy(measured)
         anywhere, typical = seen.marked
@@ -140,6 +153,24 @@ def sick() -> Case:
 def sick_in_all_planes() -> Case:
     batches = [Batch(batch.x, np.zeros_like(batch.y)) for batch in squares("one-hot", count=3)]
     return Case(model=segmenter(3, "softmax"), loss="categorical_crossentropy", batches=batches)
+
+
+def _two_of_thirty(pixels: int) -> Case:
+    images, masks = pair_patients.scenes(30)
+    masks[:28] = 0
+    masks[28:, :, pixels:] = 0
+    return Case(batches=pair_patients.batches(images, masks), num_classes=2)
+
+
+def sick_but_for_a_few_pixels() -> Case:
+    case = _two_of_thirty(0)
+    for batch in (case.batches or ())[-1:]:
+        batch.y[2:, :2, 0] = 1
+    return case
+
+
+def healthy_negatives() -> Case:
+    return _two_of_thirty(64)
 
 
 def healthy() -> Case:

@@ -7,7 +7,8 @@ one. A mask that fits by chance is told by the spread of chance: a single one mu
 above, and as far above what the same mask, moved alike, reaches on images that are not its own. One shifted mask is
 only suspected: a small outline finds a second place by chance. Symmetric scenes gain nothing by a flip and stay
 silent. A turn that an augmentation mirrors afterwards, image and mask together, is found as what it has become, a
-transposition along either diagonal say, where at most `most_as_given` of the masks fit as they are. Where the training
+transposition along either diagonal say, where at most `most_as_given` of the masks fit as they are. So are masks that
+nearly all fit when zoomed by one factor: a cut in place of a scaling. Where the training
 batches leave it open, the pairs of the validation batches are asked, which are hardly ever augmented: there one move
 must explain most of at least `fewest_held_out` pairs. Behind an augmentation that moves every sample, one shifted mask
 is nothing: a crop may leave too little of its outline. And images or masks whose numbers stand in the wrong places:
@@ -28,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from scipy import ndimage as nd
 
@@ -37,7 +39,14 @@ from segnosis.doctor.evidence.axis_orders import AxisOrder, AxisOrders
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
-from segnosis.doctor.evidence.sample_moves import AS_GIVEN, CERTAIN, ONE_TURN, STANDING_OUT, SampleMoves
+from segnosis.doctor.evidence.sample_moves import (
+    AS_GIVEN,
+    CERTAIN,
+    ONE_TURN,
+    ONE_ZOOM,
+    STANDING_OUT,
+    SampleMoves,
+)
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT002", "error"
@@ -71,6 +80,7 @@ def check(
     most_own: float = 0.5,
     most_as_given: float = AS_GIVEN,
     min_one_turn: float = ONE_TURN,
+    min_one_zoom: float = ONE_ZOOM,
     min_standing_out: float = STANDING_OUT,
     certain_standing_out: float = CERTAIN,
     fewest_held_out: int = 12,
@@ -123,7 +133,7 @@ def check(
     if sample_moves is not None:
         turned = _turned_before_an_augmentation(
             sample_moves, measured, min_one_turn, most_as_given, min_standing_out, certain_standing_out
-        )
+        ) or _zoomed(sample_moves, measured, min_one_zoom, min_standing_out, certain_standing_out)
     if agreement is not None and agreement.capable and share >= most and gain >= mean_gain:
         return _alike(agreement, "", measured)
     held_out = validation_agreement
@@ -211,6 +221,32 @@ def _turned_before_an_augmentation(
     )
 
 
+def _zoomed(
+    sample_moves: SampleMoves,
+    measured: Mapping[str, Any],
+    min_one_zoom: float,
+    min_standing_out: float,
+    certain_standing_out: float,
+) -> Finding | None:
+    """Image and mask cut or scaled by different amounts, all of them alike."""
+    seen = sample_moves.shifts
+    if seen is None or seen.stands_out < min_standing_out:
+        return None
+    factor, share = seen.one_zoom()
+    if share < min_one_zoom:
+        return None
+    larger, smaller = ("image", "mask") if factor > 1 else ("mask", "image")
+    return Finding(
+        says=f"{share:.0%} of {sample_moves.compared} masks fit their images when zoomed by about {factor:g} about "
+        f"the middle: the {larger} shows a smaller part of the scene than the {smaller}.",
+        measured={**measured, "masks_that_fit_when_zoomed": share, "zoom": factor},
+        fix="Cut or resize both by the same amounts: `mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)` "
+        "where the image is resized, the same rows and columns where it is cut",
+        where=("the input pipeline",),
+        level="proven" if seen.stands_out >= certain_standing_out else "suspected",
+    )
+
+
 def _least(item: Misplaced, turn: float, shift: float) -> float:
     return shift if "shifted" in item.move else turn
 
@@ -234,6 +270,13 @@ def sick_by_reshape() -> Case:
     images = np.stack([nd.gaussian_filter(image, 1) for image in images])
     planes = images[:, None] * np.array([1.0, 0.8, 0.6], np.float32)[:, None, None]  # channels first
     return Case(batches=[Batch(planes.reshape(*images.shape, 3) / 255, masks)])
+
+
+def sick_by_a_cut() -> Case:
+    """The image is scaled to half its size, of the mask the middle is cut out."""
+    images, masks = pair_patients.scenes(40, size=96)
+    small = np.stack([cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA) for image in images])
+    return Case(batches=pair_patients.batches(small, masks[:, 24:72, 24:72]))
 
 
 def healthy() -> Case:

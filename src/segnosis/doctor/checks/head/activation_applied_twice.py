@@ -22,7 +22,9 @@ from collections.abc import Mapping, Sequence
 from math import e, exp
 from typing import Any
 
-from segnosis.doctor.case import Case
+import numpy as np
+
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.encodings import Encoding
 from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
@@ -223,6 +225,21 @@ def sick_by_its_loss() -> Case:
 
     batches = squares("binary", num_classes=2)
     return Case(model=segmenter(1, "sigmoid"), loss=entropy_of_logits, batches=batches)
+
+
+def sick_beside_packed_weights() -> Case:
+    def weighted_error(y_true: Any, y_pred: Any) -> Any:
+        import keras
+
+        mask, weight = y_true[..., :1], y_true[..., 1:]
+        return keras.ops.mean(weight * keras.ops.square(mask - keras.ops.sigmoid(y_pred)))
+
+    random = np.random.default_rng(0)
+    batches = [
+        Batch(batch.x, np.concatenate([batch.y, random.uniform(1, 3, batch.y.shape)], -1).astype("float32"))
+        for batch in squares("binary", num_classes=2)
+    ]
+    return Case(model=segmenter(1, "sigmoid"), loss=weighted_error, batches=batches)
 
 
 def _without_a_graph(times: int) -> Case:

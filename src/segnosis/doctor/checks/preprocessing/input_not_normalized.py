@@ -4,7 +4,8 @@
 Values beyond ±20 at the first layer with weights. Rescaling inside the model, a Normalization or BatchNormalization
 layer, and backbones that scale their input themselves are seen in the graph. The same batch is then given as it comes
 and standardized, in training mode: only when the first is much worse is it called a cause, also where a normalization
-stands behind the first layer and a shortcut leads around it.
+stands behind the first layer and a shortcut leads around it. And raw images whose bright pixels are many times as high
+in one as in another: units of several scanners or exposures, which a normalization over all of them leaves apart.
 
 ## Why the model does not learn
 Weights are initialized for inputs of deviation 1. With 0 to 255 every layer passes on a hundred times too much: the
@@ -16,9 +17,11 @@ first loss is tens instead of ln C, outputs are saturated, and their gradients 0
 
 from __future__ import annotations
 
-from segnosis.doctor.case import Case
+import numpy as np
+
+from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.input_scale import InputScale
-from segnosis.doctor.evidence.input_statistics import InputStatistics
+from segnosis.doctor.evidence.input_statistics import InputStatistics, Range
 from segnosis.doctor.evidence.trainable_map import TrainableMap
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
@@ -32,6 +35,8 @@ def check(
     max_value: float = 20.0,
     min_ratio: float = 2.0,
     min_saturated: float = 0.2,
+    max_units: float = 8.0,
+    fewest_images: int = 12,
     input_scale: InputScale | None = None,
     trainable_map: TrainableMap | None = None,
 ) -> Verdict:
@@ -42,6 +47,7 @@ def check(
         "lowest": input_statistics.train.low,
         "highest": input_statistics.train.high,
         "highest_at_first_weights": largest,
+        "bright_pixels_of_one_image_over_those_of_another": arriving.units,
         "scaling_layers": ", ".join(input_statistics.scalers) or "none",
         "first_loss": scale.loss if scale else None,
         "first_loss_standardized": scale.loss_standardized if scale else None,
@@ -51,7 +57,11 @@ def check(
     }
     measured = {key: None if value in (float("inf"),) or value != value else value for key, value in measured.items()}
     unjudged = scale is not None and None in (scale.loss, scale.loss_standardized)  # the loss raises on this batch
-    if largest <= max_value or (input_statistics.normalized and (scale is None or unjudged)):
+    if largest <= max_value:
+        return Healthy(measured)
+    if len(arriving.each) >= fewest_images and arriving.low >= 0 and arriving.units >= max_units:
+        return _in_units_of_their_own(arriving, measured)
+    if input_statistics.normalized and (scale is None or unjudged):
         return Healthy(measured)
     fresh = trainable_map is not None and all(part.is_drawn is not False for part in trainable_map.parts)
     if scale is None or not (
@@ -73,6 +83,19 @@ def check(
         fix=_fix(train.low, train.high),
         where=("the model's input",),
         level="suspected" if unjudged else "proven",
+    )
+
+
+def _in_units_of_their_own(arriving: Range, measured: dict[str, float | str | None]) -> Finding:
+    """What no layer mends that has one mean and deviation for all."""
+    return Finding(
+        says=f"Images come in units of their own: up to {arriving.high:.4g}, and the bright pixels of one in ten are "
+        f"{arriving.units:.0f} times those of another, so that one number means another thing in each.",
+        measured=measured,
+        fix="`image = (image - image.mean()) / image.std()` for every image by itself, in training, validation and "
+        "prediction",
+        where=("the model's input",),
+        level="suspected",
     )
 
 
@@ -111,6 +134,24 @@ def sick() -> Case:
     return Case(
         model=segmenter(3, "softmax"), loss="sparse_categorical_crossentropy", batches=squares("ids", scale=255.0)
     )
+
+
+def sick_of_two_scanners() -> Case:
+    import keras
+
+    model = segmenter(3, "softmax", before=[keras.layers.BatchNormalization()])
+    batches = [
+        Batch(batch.x * np.resize((80.0, 1600.0), len(batch.x))[:, None, None, None], batch.y)
+        for batch in squares("ids", count=8)
+    ]
+    return Case(model=model, loss="sparse_categorical_crossentropy", batches=batches)
+
+
+def healthy_behind_a_normalization() -> Case:
+    import keras
+
+    model = segmenter(3, "softmax", before=[keras.layers.BatchNormalization()])
+    return Case(model=model, loss="sparse_categorical_crossentropy", batches=squares("ids", count=8, scale=255.0))
 
 
 def healthy() -> Case:
