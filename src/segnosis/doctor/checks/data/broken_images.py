@@ -29,7 +29,7 @@ from segnosis.doctor.evidence.repeated_images import RepeatedImages
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT004", "error"
-EXPLAINED_BY = ("PRE006",)
+EXPLAINED_BY = ("PRE002", "PRE006")
 
 
 def check(

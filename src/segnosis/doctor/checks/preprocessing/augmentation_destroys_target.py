@@ -30,6 +30,7 @@ from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "PRE006", "warning"
+EXPLAINED_BY = ("PRE002",)
 
 
 def check(

@@ -4,8 +4,9 @@
 Images whose values span less than two hundredths at the first layer with weights: a division by 255 in the pipeline
 and another in the model or in `preprocess_input`. Images that are merely dark are told apart by where the range ends:
 1/255, or the lower end of −1 to 1; by a Rescaling layer behind data that is scaled already; and by the images as
-stored, when given. And images whose every channel stays within `max_contrast` of a value `min_offset` deviations away
-from 0: that is what subtracting a mean and dividing by a deviation makes of images that were standardized already.
+stored, when given. Where training images are brightened or darkened at random, validation images tell. And images whose
+every channel stays within `max_contrast` of a value `min_offset` deviations away from 0: that is what subtracting a
+mean and dividing by a deviation makes of images that were standardized already.
 
 ## Why the model does not learn
 The network sees one constant, the image does not reach it: it learns how common each class is, and no more.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from segnosis.doctor.case import Batch, Case
-from segnosis.doctor.evidence.input_statistics import InputStatistics
+from segnosis.doctor.evidence.input_statistics import InputStatistics, Range
 from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
@@ -33,10 +34,11 @@ def check(
     min_span: float = 1e-7,
     max_contrast: float = 0.03,
     min_offset: float = 25.0,
+    max_lit: float = 0.3,
 ) -> Verdict:
     train = input_statistics.train
     arriving = input_statistics.arriving or train
-    measured = {
+    measured: dict[str, float | str | None] = {
         "lowest": train.low,
         "highest": train.high,
         "span_at_first_weights": arriving.inner,
@@ -56,6 +58,11 @@ def check(
             fix="`images = (images / 255.0 - mean) / std` once.",
             where=("the input pipeline",),
         )
+    held_out = input_statistics.validation
+    lit = held_out is not None and held_out.high - held_out.low < max_span < train.high - train.low < max_lit
+    if lit and held_out is not None:
+        measured |= {"validation_lowest": held_out.low, "validation_highest": held_out.high}
+        return _twice(held_out, "Validation images, which nothing brightens,", measured)
     if arriving.inner >= max_span or arriving.high - arriving.low >= 5 * max_span:
         return Healthy(measured)
     factor = (arriving.high - arriving.low) / (train.high - train.low)  # by Rescaling, a Lambda or an operation
@@ -71,12 +78,16 @@ def check(
         )
     if factor > 0.5 and train.high > 0.2 and train.low > 0.5 * train.high:
         return Healthy(measured)  # bright and flat: no division leaves that
-    twice = train.low >= 0 and 0.5 / 255 <= train.high <= 1.02 / 255
-    signed = train.low >= -1.001 and train.high <= -0.98
+    return _twice(train, "Images", measured)
+
+
+def _twice(seen: Range, which: str, measured: dict[str, float | str | None]) -> Finding:
+    twice = seen.low >= 0 and 0.5 / 255 <= seen.high <= 1.02 / 255
+    signed = seen.low >= -1.001 and seen.high <= -0.98
     once = "`/ 255`" if twice else "`preprocess_input`, which expects 0 to 255," if signed else "a division"
     return Finding(
-        says=f"Images run from {train.low:.5f} to {train.high:.5f}: {once} was applied to images that were scaled "
-        f"already.",
+        says=f"{which} run from {seen.low:.5f} to {seen.high:.5f}: {once} was applied to images that were "
+        "scaled already.",
         measured=measured,
         fix="`images = images / 255.0` once, and no second scaling (`ToFloat`, `rescale=1/255`, `preprocess_input`) "
         "behind it.",
@@ -95,6 +106,15 @@ def sick_by_a_function() -> Case:
     import keras
 
     return Case(model=segmenter(3, before=[keras.layers.Lambda(lambda x: x / 255)]), batches=squares("ids", scale=1.0))
+
+
+def sick_in_another_light() -> Case:
+    """Twice through a function for 0 to 255; training images are then brightened or darkened."""
+    drawn = [Batch(2 * batch.x / 255 - 1, batch.y) for batch in squares("ids")]
+    light = np.linspace(-0.06, 0.06, len(drawn[0].x), dtype="float32")[:, None, None, None]
+    return Case(
+        model=segmenter(3), batches=[Batch(batch.x + light, batch.y) for batch in drawn], validation_batches=drawn
+    )
 
 
 def sick_standardized() -> Case:

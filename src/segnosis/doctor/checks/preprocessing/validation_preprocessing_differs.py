@@ -26,6 +26,7 @@ from segnosis.doctor.patients import segmenter, squares
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "PRE007", "error"
+EXPLAINED_BY = ("PRE002",)
 
 _IN_ONE_WAY = "Read both through one function; after `cv2.imread`, `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`."
 
