@@ -47,6 +47,8 @@ ONE_TURN, AS_GIVEN = 0.7, 0.15
 """Shares of masks with which one turn explains all: those that fit by it at least, those that fit as given at most."""
 ONE_ZOOM = 0.6
 """Share of masks with which one factor, or it and its neighbour, explains all."""
+IN_PLACE = 0.9
+"""`Search.in_place` from which on masks lie where they belong."""
 STANDING_OUT, CERTAIN = 4.0, 6.0
 """`Search.stands_out` from which on masks belong to their images, likely and surely."""
 _ALIKE = (

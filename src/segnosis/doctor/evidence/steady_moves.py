@@ -18,11 +18,11 @@ from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.repeated_masks import turn_free
-from segnosis.doctor.evidence.sample_moves import SampleMoves, turn_of
+from segnosis.doctor.evidence.sample_moves import IN_PLACE, SampleMoves, turn_of
 
 PRICE = "data"
 
-_FEWEST, _IN_PLACE = 8, 0.9
+_FEWEST = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def measure(
     batches: Sequence[Batch], drawn_again: DrawnAgain, sample_moves: SampleMoves, heads: Sequence[Any] | None = None
 ) -> SteadyMoves:
     """Raises `Unavailable` where masks fit as they are, or fewer than 8 samples are known again."""
-    if (sample_moves.shifts or sample_moves.turns).in_place >= _IN_PLACE:
+    if (sample_moves.shifts or sample_moves.turns).in_place >= IN_PLACE:
         raise Unavailable("the masks fit their images as they are")
     if drawn_again.unchanged:
         raise Unavailable("samples come as they are stored, however often they are drawn")

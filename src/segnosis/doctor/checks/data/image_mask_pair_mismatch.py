@@ -53,7 +53,6 @@ CODE, SEVERITY = "DAT001", "error"
 EXPLAINED_BY = ("PRE005",)
 
 _LEAST_AS_GIVEN = 0.4
-_SURELY_MASKS = 4
 _BY_NAME = "`masks = {f.stem: f for f in mask_files}; pairs = [(f, masks[f.stem]) for f in image_files]`"
 _LOOK = "Show five pairs side by side; pair by name: `pairs = [(f, masks[f.stem]) for f in image_files]`"
 
@@ -91,6 +90,7 @@ def check(
     min_copies: int = 8,
     min_fit: float = 3.0,
     most_of_fit: float = 0.3,
+    sure_masks: int = 4,
 ) -> Verdict:
     agreement = _better(pair_agreement, batch_agreement)
     if agreement is None and pair_files is None:
@@ -102,7 +102,7 @@ def check(
     if copies is not None and copies.shared - copies.masks >= max(min_copies, min_shared * copies.samples):
         measured |= {"with_a_shared_mask": copies.shared, "best_fit": copies.best, "fit_of_the_rest": copies.rest}
         if copies.best >= min_fit and copies.rest <= most_of_fit * copies.best:
-            return _copied(copies, measured)
+            return _copied(copies, copies.masks >= sure_masks, measured)
     limits = _Limits(
         proven_gain, suspected_gain, most_own, least_exchanged, least_typical, most_alike, most_moved, proven_spreads,
         suspected_spreads, most_own_of_best, above_turned,
@@ -175,7 +175,7 @@ def _by_files(files: PairFiles, measured: dict[str, float | int | bool]) -> Find
     return None
 
 
-def _copied(seen: RepeatedMasks, measured: dict[str, float | int | bool]) -> Finding:
+def _copied(seen: RepeatedMasks, proves: bool, measured: dict[str, float | int | bool]) -> Finding:
     """One mask for several images, of which it fits one."""
     return Finding(
         says=f"{seen.shared} of {seen.samples} samples share {seen.masks} masks, and each fits one image alone: "
@@ -185,7 +185,7 @@ def _copied(seen: RepeatedMasks, measured: dict[str, float | int | bool]) -> Fin
         fix="Give each image its own: a mask kept under a key that several images share, or an array that is filled "
         "anew and appended without `.copy()`, does that.",
         where=(seen.first, seen.second),
-        level="proven" if seen.masks >= _SURELY_MASKS else "suspected",
+        level="proven" if proves else "suspected",
     )
 
 

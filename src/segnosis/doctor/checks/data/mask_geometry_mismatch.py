@@ -8,11 +8,11 @@ above, and as far above what the same mask, moved alike, reaches on images that 
 only suspected: a small outline finds a second place by chance. Symmetric scenes gain nothing by a flip and stay
 silent. A turn that an augmentation mirrors afterwards, image and mask together, is found as what it has become, a
 transposition along either diagonal say, where at most `most_as_given` of the masks fit as they are. So are masks that
-nearly all fit when zoomed by one factor: a cut in place of a scaling. Where the training
-batches leave it open, the pairs of the validation batches are asked, which are hardly ever augmented: there one move
-must explain most of at least `fewest_held_out` pairs. Behind an augmentation that moves every sample, one shifted mask
-is nothing: a crop may leave too little of its outline. And images or masks whose numbers stand in the wrong places:
-read as channels, height, width, or as width, height, neighbours differ far less than as given.
+nearly all fit when zoomed by one factor: a cut in place of a scaling. Where the training batches leave it open, the
+pairs of the validation batches are asked, which are hardly ever augmented: there one move must explain most of at least
+`fewest_held_out` pairs. Behind an augmentation that moves every sample, one shifted mask is nothing: a crop may leave
+too little of its outline. And images or masks whose numbers stand in the wrong places: read as channels, height, width,
+or as width, height, neighbours differ far less than as given.
 
 ## Why the model does not learn
 The network is asked to mark the place where the object would be in a mirror. It learns what the objects look like,
@@ -42,6 +42,7 @@ from segnosis.doctor.evidence.pair_files import PairFiles
 from segnosis.doctor.evidence.sample_moves import (
     AS_GIVEN,
     CERTAIN,
+    IN_PLACE,
     ONE_TURN,
     ONE_ZOOM,
     STANDING_OUT,
@@ -230,7 +231,7 @@ def _zoomed(
 ) -> Finding | None:
     """Image and mask cut or scaled by different amounts, all of them alike."""
     seen = sample_moves.shifts
-    if seen is None or seen.stands_out < min_standing_out:
+    if seen is None or seen.stands_out < min_standing_out or seen.in_place >= IN_PLACE or seen.gains < 1:
         return None
     factor, share = seen.one_zoom()
     if share < min_one_zoom:

@@ -28,6 +28,7 @@ from segnosis.doctor.evidence.augmentation_geometry import AugmentationGeometry
 from segnosis.doctor.evidence.sample_moves import (
     AS_GIVEN,
     CERTAIN,
+    IN_PLACE,
     ONE_TURN,
     ONE_ZOOM,
     STANDING_OUT,
@@ -49,7 +50,7 @@ def check(
     min_moved: float = 0.25,
     min_standing_out: float = STANDING_OUT,
     certain_standing_out: float = CERTAIN,
-    max_in_place: float = 0.9,
+    max_in_place: float = IN_PLACE,
     max_one_move: float = 0.75,
     min_one_turn: float = ONE_TURN,
     max_as_given: float = AS_GIVEN,

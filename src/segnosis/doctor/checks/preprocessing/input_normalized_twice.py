@@ -59,8 +59,7 @@ def check(
             where=("the input pipeline",),
         )
     held_out = input_statistics.validation
-    lit = held_out is not None and held_out.high - held_out.low < max_span < train.high - train.low < max_lit
-    if lit and held_out is not None:
+    if held_out is not None and _lit(train, held_out, max_span, max_lit):
         measured |= {"validation_lowest": held_out.low, "validation_highest": held_out.high}
         return _twice(held_out, "Validation images, which nothing brightens,", measured)
     if arriving.inner >= max_span or arriving.high - arriving.low >= 5 * max_span:
@@ -79,6 +78,13 @@ def check(
     if factor > 0.5 and train.high > 0.2 and train.low > 0.5 * train.high:
         return Healthy(measured)  # bright and flat: no division leaves that
     return _twice(train, "Images", measured)
+
+
+def _lit(train: Range, held_out: Range, max_span: float, max_lit: float) -> bool:
+    """Whether training images differ by their light alone, by more than validation images span in all."""
+    span = held_out.high - held_out.low
+    light = float(train.each.mean(axis=-1).std())
+    return span < max_span < train.high - train.low < max_lit and light > span
 
 
 def _twice(seen: Range, which: str, measured: dict[str, float | str | None]) -> Finding:
