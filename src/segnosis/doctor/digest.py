@@ -16,3 +16,17 @@ def digest(array: np.ndarray) -> bytes:
     """
     values = np.ascontiguousarray(array)
     return hashlib.blake2b(repr(values.shape).encode() + values.tobytes(), digest_size=12).digest()
+
+
+def turn_free(mask: np.ndarray) -> bytes | None:
+    """A digest that a mask shares with all its mirror images and quarter turns; `None` of a mask of one value.
+
+    Example:
+        >>> mask = np.triu(np.ones((4, 4)), 1)
+        >>> turn_free(mask) == turn_free(mask.T), turn_free(mask) == turn_free(1 - mask), turn_free(mask * 0)
+        (True, False, None)
+    """
+    if mask.min() == mask.max():
+        return None
+    turns = [np.rot90(mask, quarter) for quarter in range(4)]
+    return min(digest(each) for turn in turns for each in (turn, turn[::-1]))

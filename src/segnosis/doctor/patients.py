@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -54,6 +54,23 @@ def segmenter(
     )
     image = keras.Input((size, size, image_channels), name="image")
     return keras.Sequential([image, *before, convolution, head, *after])
+
+
+def without_a_graph(inner: keras.Model, then: Callable[[Any], Any]) -> keras.Model:
+    """A model of one's own class that does something to what another says: no graph tells what."""
+    import keras
+
+    class Network(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def call(self, x: Any) -> Any:
+            return then(self.inner(x))
+
+    network = Network()
+    network(np.zeros((1, *inner.input_shape[1:]), "float32"))
+    return network
 
 
 def squares(

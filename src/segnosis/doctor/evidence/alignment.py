@@ -96,9 +96,10 @@ def measure(model: keras.Model, heads: Sequence[Head], batches: Sequence[Batch])
     given = leaves[largest].astype("float32")
     noise = np.random.default_rng(0).normal(given.mean(), given.std() or 1.0, given.shape).astype("float32")
 
+    given_inputs = [keras.ops.convert_to_tensor(leaf) for leaf in leaves]
+
     def outputs_of(image: Any) -> list[Any]:
-        inputs = [keras.ops.convert_to_tensor(leaf) for leaf in leaves]
-        inputs[largest] = keras.ops.convert_to_tensor(image)
+        inputs = [*given_inputs[:largest], keras.ops.convert_to_tensor(image), *given_inputs[largest + 1 :]]
         return keras.tree.flatten(model(keras.tree.pack_sequence_as(batches[0].x, inputs), training=False))
 
     found = {}

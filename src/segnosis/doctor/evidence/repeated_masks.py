@@ -13,20 +13,12 @@ import numpy as np
 
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
-from segnosis.doctor.digest import digest
+from segnosis.doctor.digest import digest, turn_free
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
-from segnosis.doctor.evidence._mask_planes import regions_of
-from segnosis.doctor.evidence._oriented_edges import (
-    DIHEDRAL,
-    Field,
-    Outline,
-    agreement,
-    edges_and_outline,
-    resizable,
-    turned,
-)
+from segnosis.doctor.evidence._oriented_edges import DIHEDRAL, Field, Outline, agreement, turned
 from segnosis.doctor.evidence._places import place
+from segnosis.doctor.evidence.sample_moves import compared
 
 PRICE = "data"
 
@@ -38,7 +30,7 @@ class RepeatedMasks:
     """Of the samples whose mask shows outlines.
 
     Attributes:
-        samples: How many were compared.
+        samples: How many were compared; where no mask comes twice, how many hold more than one value.
         shared: Those whose mask, in any mirror image or quarter turn, another image has too.
         masks: Different masks among these.
         best: How well such a mask fits the one image that it fits best: the mean, in standard deviations of how it fits
@@ -57,14 +49,17 @@ class RepeatedMasks:
 
 
 def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> RepeatedMasks:
-    """Raises `Unavailable` with fewer than a dozen comparable samples."""
+    """Edges are looked for only where a mask comes twice. Raises `Unavailable` with fewer than a dozen samples."""
+    pairs = list(pairs_of(batches, heads))
+    keys = [None if pair.mask is None else turn_free(pair.mask) for pair in pairs]
+    drawn = len(keys) - keys.count(None)
+    if len(set(keys) - {None}) == drawn:
+        return RepeatedMasks(drawn, 0)
     seen: list[tuple[Pair, Field, Outline, bytes]] = []
-    for pair in pairs_of(batches, heads):
-        if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
-            continue
-        both = edges_and_outline(pair.image, resizable(regions_of(pair.mask)))
-        if both is not None:
-            seen.append((pair, *both, turn_free(pair.mask)))
+    for pair, key in zip(pairs, keys, strict=True):
+        parts = None if key is None else compared(pair)
+        if parts is not None and key is not None:
+            seen.append((pair, *parts[:2], key))
         if len(seen) == _MOST:
             break
     if len(seen) < _FEWEST:
@@ -72,7 +67,8 @@ def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> Rep
     groups: dict[bytes, list[int]] = {}
     for number, (*_, key) in enumerate(seen):
         groups.setdefault(key, []).append(number)
-    shared = [numbers for numbers in groups.values() if len({digest(seen[n][0].image) for n in numbers}) > 1]  # type: ignore[arg-type]
+    images = [digest(np.asarray(pair.image)) for pair, *_ in seen]
+    shared = [numbers for numbers in groups.values() if len({images[number] for number in numbers}) > 1]
     if not shared:
         return RepeatedMasks(len(seen), 0)
     fields = [field for _, field, _, _ in seen]
@@ -85,18 +81,6 @@ def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> Rep
     first, second = (place(seen[number][0]) for number in shared[0][:2])
     count = sum(map(len, shared))
     return RepeatedMasks(len(seen), count, len(shared), float(np.mean(best)), float(np.mean(rest)), first, second)
-
-
-def turn_free(mask: np.ndarray) -> bytes:
-    """A digest that a mask shares with all its mirror images and quarter turns.
-
-    Example:
-        >>> mask = np.triu(np.ones((4, 4)), 1)
-        >>> turn_free(mask) == turn_free(mask.T), turn_free(mask) == turn_free(1 - mask)
-        (True, False)
-    """
-    turns = [np.rot90(mask, quarter) for quarter in range(4)]
-    return min(digest(each) for turn in turns for each in (turn, turn[::-1]))
 
 
 def _fits(field: Field, outline: Outline, others: list[Field]) -> float:

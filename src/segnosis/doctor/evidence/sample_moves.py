@@ -78,6 +78,10 @@ class Search:
     in_place: float
     moves: dict[str, int]
 
+    def lies_elsewhere(self, least_standing_out: float, most_in_place: float) -> bool:
+        """Whether masks belong to their images and not to the place where they are given."""
+        return self.stands_out >= least_standing_out and self.gains >= 1 and self.in_place < most_in_place
+
     def one_turn(self) -> tuple[str, float, float]:
         """The turn that all masks may have had before an augmentation, and shares: of it, of masks as given.
 
@@ -137,6 +141,11 @@ class SampleMoves:
     turns: Search
     shifts: Search | None = None
 
+    @property
+    def widest(self) -> Search:
+        """The search over most moves that was made."""
+        return self.shifts or self.turns
+
     def turned_alike(self, least: float, most_as_given: float, least_standing_out: float) -> TurnedAlike | None:
         """The one turn that explains the masks, by the search over turns or, where that is unclear, the wider one."""
         for search in (self.turns, self.shifts):
@@ -157,7 +166,16 @@ def measure(batches: Sequence[Batch], heads: Sequence[Any] | None = None) -> Sam
     found = [_searched(pairs)]
     if (middles := middles_of(pairs)) is not None:
         found.append(_searched(middles))
-    return max(found, key=lambda moves: (moves.shifts or moves.turns).in_place)
+    return max(found, key=lambda moves: moves.widest.in_place)
+
+
+def compared(pair: Pair) -> tuple[Field, Outline, np.ndarray] | None:
+    """Edges of the image, outline of the mask, and the plane it is the outline of; `None` where one is missing."""
+    if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
+        return None
+    plane = resizable(regions_of(pair.mask))
+    both = edges_and_outline(pair.image, plane)
+    return None if both is None else (*both, plane)
 
 
 def turn_of(pair: Pair) -> str | None:
@@ -165,12 +183,10 @@ def turn_of(pair: Pair) -> str | None:
 
     `None` where the image shows no edges or the mask no outlines.
     """
-    if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
+    seen = compared(pair)
+    if seen is None:
         return None
-    both = edges_and_outline(pair.image, resizable(regions_of(pair.mask)))
-    if both is None:
-        return None
-    field, outline = both
+    field, outline, _ = seen
     turns = {_AS_GIVEN: outline, **{name: turned(outline, name) for name in DIHEDRAL}}
     best = list(turns)[int(agreement([field], list(turns.values()))[0].argmax())]
     return next((names[0] for names in _ALIKE if best in names), best)
@@ -179,14 +195,11 @@ def turn_of(pair: Pair) -> str | None:
 def _searched(pairs: Sequence[Pair]) -> SampleMoves:
     fields, outlines, planes = [], [], []
     for pair in pairs:
-        if pair.image is None or pair.mask is None or min(pair.image.shape[:2]) < 8:
-            continue
-        plane = resizable(regions_of(pair.mask))
-        both = edges_and_outline(pair.image, plane)
-        if both is not None:
-            fields.append(both[0])
-            outlines.append(both[1])
-            planes.append(plane)
+        seen = compared(pair)
+        if seen is not None:
+            fields.append(seen[0])
+            outlines.append(seen[1])
+            planes.append(seen[2])
         if len(fields) == _MOST:
             break
     if len(fields) < _FEWEST:

@@ -7,17 +7,16 @@ than its image lies so in every draw, mirrored together or not. A sample is know
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
-from segnosis.doctor.digest import digest
+from segnosis.doctor.digest import digest, turn_free
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
-from segnosis.doctor.evidence.repeated_masks import turn_free
 from segnosis.doctor.evidence.sample_moves import IN_PLACE, SampleMoves, turn_of
 
 PRICE = "data"
@@ -42,17 +41,16 @@ def measure(
     batches: Sequence[Batch], drawn_again: DrawnAgain, sample_moves: SampleMoves, heads: Sequence[Any] | None = None
 ) -> SteadyMoves:
     """Raises `Unavailable` where masks fit as they are, or fewer than 8 samples are known again."""
-    if (sample_moves.shifts or sample_moves.turns).in_place >= IN_PLACE:
+    if sample_moves.widest.in_place >= IN_PLACE:
         raise Unavailable("the masks fit their images as they are")
     if drawn_again.unchanged:
         raise Unavailable("samples come as they are stored, however often they are drawn")
-    first = [(_key(pair), pair) for pair in pairs_of(batches, heads)]
+    first = list(_keyed(pairs_of(batches, heads)))
     times = Counter(key for key, _ in first)
-    before = {key: pair for key, pair in first if key is not None and times[key] == 1}
+    before = {key: pair for key, pair in first if times[key] == 1}
     met = kept = 0
-    for again in drawn_again.pairs:
-        key = _key(again)
-        once = before.get(key) if key is not None else None
+    for key, again in _keyed(drawn_again.pairs):
+        once = before.get(key)
         if once is None or once.image is None or again.image is None or digest(once.image) == digest(again.image):
             continue
         turns = turn_of(once), turn_of(again)
@@ -63,8 +61,8 @@ def measure(
     return SteadyMoves(met, kept)
 
 
-def _key(pair: Pair) -> bytes | None:
-    """How a sample is known again; not by a mask of one value."""
-    if pair.mask is None or pair.mask.min() == pair.mask.max():
-        return None
-    return turn_free(pair.mask)
+def _keyed(pairs: Iterable[Pair]) -> Iterator[tuple[bytes, Pair]]:
+    for pair in pairs:
+        key = None if pair.mask is None else turn_free(pair.mask)
+        if key is not None:
+            yield key, pair

@@ -81,16 +81,16 @@ def check(
     min_one_turn: float = ONE_TURN,
     most_as_given: float = AS_GIVEN,
     min_standing_out: float = STANDING_OUT,
-    validation_agreement: PairAgreement | None = None,
-    drawn_again: DrawnAgain | None = None,
-    sample_moves: SampleMoves | None = None,
-    paired_names: PairedNames | None = None,
-    repeated_masks: RepeatedMasks | None = None,
     min_shared: float = 0.2,
     min_copies: int = 8,
     min_fit: float = 3.0,
     most_of_fit: float = 0.3,
     sure_masks: int = 4,
+    validation_agreement: PairAgreement | None = None,
+    drawn_again: DrawnAgain | None = None,
+    sample_moves: SampleMoves | None = None,
+    paired_names: PairedNames | None = None,
+    repeated_masks: RepeatedMasks | None = None,
 ) -> Verdict:
     agreement = _better(pair_agreement, batch_agreement)
     if agreement is None and pair_files is None:

@@ -82,6 +82,7 @@ def check(
     most_as_given: float = AS_GIVEN,
     min_one_turn: float = ONE_TURN,
     min_one_zoom: float = ONE_ZOOM,
+    max_in_place: float = IN_PLACE,
     min_standing_out: float = STANDING_OUT,
     certain_standing_out: float = CERTAIN,
     fewest_held_out: int = 12,
@@ -134,7 +135,7 @@ def check(
     if sample_moves is not None:
         turned = _turned_before_an_augmentation(
             sample_moves, measured, min_one_turn, most_as_given, min_standing_out, certain_standing_out
-        ) or _zoomed(sample_moves, measured, min_one_zoom, min_standing_out, certain_standing_out)
+        ) or _zoomed(sample_moves, measured, min_one_zoom, max_in_place, min_standing_out, certain_standing_out)
     if agreement is not None and agreement.capable and share >= most and gain >= mean_gain:
         return _alike(agreement, "", measured)
     held_out = validation_agreement
@@ -226,12 +227,13 @@ def _zoomed(
     sample_moves: SampleMoves,
     measured: Mapping[str, Any],
     min_one_zoom: float,
+    max_in_place: float,
     min_standing_out: float,
     certain_standing_out: float,
 ) -> Finding | None:
     """Image and mask cut or scaled by different amounts, all of them alike."""
     seen = sample_moves.shifts
-    if seen is None or seen.stands_out < min_standing_out or seen.in_place >= IN_PLACE or seen.gains < 1:
+    if seen is None or not seen.lies_elsewhere(min_standing_out, max_in_place):
         return None
     factor, share = seen.one_zoom()
     if share < min_one_zoom:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import e, log
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from segnosis.doctor.evidence.forward import Output
 from segnosis.doctor.evidence.heads import Head
 from segnosis.doctor.evidence.perfect_prediction import Probe
 from segnosis.doctor.graph import Step
-from segnosis.doctor.patients import segmenter, squares
+from segnosis.doctor.patients import segmenter, squares, without_a_graph
 from segnosis.doctor.verdict import Finding, Healthy, Verdict
 
 CODE, SEVERITY = "HED004", "error"
@@ -154,18 +153,9 @@ def sick_of_several_classes() -> Case:
 def sick_without_a_graph() -> Case:
     import keras
 
-    class Network(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = segmenter(3)
-
-        def call(self, x: Any) -> Any:
-            return keras.ops.clip(self.inner(x), 0.0, 1.0)
-
-    model = Network()
-    batches = squares("one-hot", scale=10.0)
-    model(batches[0].x)
-    return Case(model=model, loss=keras.losses.CategoricalCrossentropy(from_logits=True), batches=batches)
+    model = without_a_graph(segmenter(3), lambda x: keras.ops.clip(x, 0.0, 1.0))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    return Case(model=model, loss=loss, batches=squares("one-hot", scale=10.0))
 
 
 def healthy() -> Case:

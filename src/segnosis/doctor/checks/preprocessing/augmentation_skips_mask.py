@@ -68,7 +68,7 @@ def check(
         "samples_met_twice": seen.met_again,
         "image_moved_mask_not": seen.moved_again,
         "masks_searched_for": sample_moves.compared if sample_moves else None,
-        "fit_in_place": (sample_moves.shifts or sample_moves.turns).in_place if sample_moves else None,
+        "fit_in_place": sample_moves.widest.in_place if sample_moves else None,
     }
     if seen.layers:
         names = ", ".join(f"`{name}`" for name in seen.layers)
@@ -99,7 +99,7 @@ def check(
             where=("the input pipeline",),
         )
     if sample_moves is not None:
-        search = sample_moves.shifts or sample_moves.turns
+        search = sample_moves.widest
         commonest = max(search.moves.values()) / sample_moves.compared  # one move for all is not augmentation
         # nor is one that joint mirroring has multiplied: DAT002 says so
         alike = sample_moves.turned_alike(min_one_turn, max_as_given, min_standing_out)
@@ -107,8 +107,7 @@ def check(
         if steady_moves is not None:  # a second draw would move them in another way
             measured |= {"drawn_twice": steady_moves.met, "moved_in_one_way": steady_moves.kept}
             one_for_all |= steady_moves.kept >= max_steady * steady_moves.met
-        belongs = search.stands_out >= min_standing_out and search.gains >= 1
-        if belongs and search.in_place < max_in_place and not one_for_all:
+        if search.lies_elsewhere(min_standing_out, max_in_place) and not one_for_all:
             told = ", ".join(f"{count} {name}" for name, count in search.moves.items())
             return Finding(
                 says=f"The masks of {sample_moves.compared} samples fit their own images in ways that differ from "
