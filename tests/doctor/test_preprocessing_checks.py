@@ -50,3 +50,13 @@ def test_images_are_judged_before_a_frozen_encoder() -> None:
     found = Evidence(Case(model=model, batches=batches)).get("input_statistics")
     assert found.arriving is not None
     assert found.arriving.high == found.train.high > 200
+
+
+def test_units_of_their_own_hide_no_proof_that_the_scale_does_harm() -> None:
+    batches = [
+        Batch(batch.x * np.resize((1.0, 20.0), len(batch.x))[:, None, None, None], batch.y)
+        for batch in squares("ids", count=8, scale=255.0)
+    ]
+    case = Case(model=segmenter(3, "softmax"), loss="sparse_categorical_crossentropy", batches=batches)
+    (verdict,) = examine(case, checks=[find("PRE001")]).verdicts
+    assert isinstance(verdict, Finding) and verdict.level == "proven"

@@ -59,14 +59,15 @@ def check(
     unjudged = scale is not None and None in (scale.loss, scale.loss_standardized)  # the loss raises on this batch
     if largest <= max_value:
         return Healthy(measured)
-    if len(arriving.each) >= fewest_images and arriving.low >= 0 and arriving.units >= max_units:
-        return _in_units_of_their_own(arriving, measured)
-    if input_statistics.normalized and (scale is None or unjudged):
-        return Healthy(measured)
     fresh = trainable_map is not None and all(part.is_drawn is not False for part in trainable_map.parts)
-    if scale is None or not (
-        _spreads(scale, min_saturated) and fresh if unjudged else _worse(scale, min_ratio, min_saturated)
+    settled = input_statistics.normalized and unjudged
+    if (
+        scale is None
+        or settled
+        or not (_spreads(scale, min_saturated) and fresh if unjudged else _worse(scale, min_ratio, min_saturated))
     ):
+        if len(arriving.each) >= fewest_images and arriving.low >= 0 and arriving.units >= max_units:
+            return _in_units_of_their_own(arriving, measured)
         return Healthy(measured)
     worse = (
         f"the first loss is {scale.loss:.3g} where the same batch with mean 0 and deviation 1 gives "
