@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 import segnosis as sg
+from segnosis.doctor.case import Batch, Case
+from segnosis.doctor.check import find
 from segnosis.doctor.check_data import check_data
 from segnosis.doctor.diagnosis import Diagnosis
-from segnosis.doctor.verdict import Crashed
+from segnosis.doctor.examine import examine
+from segnosis.doctor.verdict import Crashed, Finding, Healthy
 
 FOLDERS = ("nuclei", "voc2012", "cardiac_nifti", "cardiac_hdf5", "em_membrane")
 
@@ -63,3 +66,18 @@ def test_a_truncated_image_and_a_turned_mask_are_both_told(membranes: Path) -> N
     found = {finding.code: finding.where for finding in diagnosis.findings if finding.certain}
     assert set(found) == {"DAT002", "DAT004"}
     assert found["DAT002"][0].endswith("9.png") and "5.png" in found["DAT004"][0]
+
+
+@pytest.mark.parametrize("by_patient", [False, True])
+def test_one_heart_in_two_phases_on_both_sides_is_known_by_its_pixels(shared_data: Path, by_patient: bool) -> None:
+    slices = list(sg.data.open(shared_data / "cardiac_hdf5"))
+    last = sorted({one.group for one in slices})[-2:]
+    chosen = set(np.random.default_rng(0).permutation(len(slices))[: len(slices) // 5].tolist())
+    held = [one.group in last if by_patient else number in chosen for number, one in enumerate(slices)]
+    sides = [
+        [Batch(one.image[None], one.mask[None]) for one, out in zip(slices, held, strict=True) if out is side]
+        for side in (False, True)
+    ]
+    (verdict,) = examine(Case(batches=sides[0], validation_batches=sides[1]), checks=[find("DAT005")]).verdicts
+    assert isinstance(verdict, Healthy if by_patient else Finding)
+    assert by_patient or verdict.measured["related"] > 0.6 * len(sides[1])

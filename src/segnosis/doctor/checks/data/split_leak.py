@@ -5,7 +5,9 @@ Images with identical pixels in two splits. Files, ids or rows that the objects 
 both hold, and parts taken from what is shuffled anew in each pass, whatever augmentation does afterwards. Around a loop
 of one's own, the same of variables whose names say training and held out: suspected. Groups (patients, slides, videos)
 with samples in more than one split; where only the names of files tell of them: suspected. Pictures that look alike and
-have the same mask, on either side; blank images are alike without meaning anything.
+have the same mask, on either side; blank images are alike without meaning anything. And validation images most of which
+share their fine structure with an image trained on, as neighbouring slices and frames do and two patients do not:
+suspected, unless most images are alike.
 
 ## Why the model does not learn
 It may learn by heart, and nobody sees it: the validation score follows the training score, and the first new
@@ -21,10 +23,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from segnosis.core.dataset_spec import DatasetSpec
 from segnosis.core.sample import Pair
 from segnosis.doctor import pair_patients
-from segnosis.doctor.case import Case
+from segnosis.doctor.case import Batch, Case
+from segnosis.doctor.evidence.batch_relatives import Relatives
 from segnosis.doctor.evidence.duplicates import Duplicates
 from segnosis.doctor.evidence.shared_sources import SharedSources
 from segnosis.doctor.verdict import Finding, Healthy, Level, NotApplicable, Verdict
@@ -38,9 +43,13 @@ def check(
     groups: tuple[Sequence[Any], Sequence[Any]] | None = None,
     spec: DatasetSpec | None = None,
     shared_sources: SharedSources | None = None,
+    batch_relatives: Relatives | None = None,
     *,
     most_exact: int = 0,
     most_near: int = 0,
+    most_related: float = 0.5,
+    max_common: float = 0.05,
+    max_by_chance: float = 0.2,
 ) -> Verdict:
     found = [item for item in (duplicates, batch_duplicates) if item is not None and len(item.splits) > 1]
     crossing = sorted({str(name) for name in groups[0]} & {str(name) for name in groups[1]}) if groups else []
@@ -50,14 +59,19 @@ def check(
     exact = [shared for item in found for shared in item.exact]
     near = [shared for item in found for shared in item.near]
     stored = duplicates.groups if duplicates is not None and len(duplicates.splits) > 1 else ()
-    measured = {
-        "identical": sum(item.exact_count for item in found),
-        "alike": sum(item.near_count for item in found),
+    relatives = batch_relatives
+    identical, alike = sum(item.exact_count for item in found), sum(item.near_count for item in found)
+    measured: dict[str, float | str | None] = {
+        "identical": identical,
+        "alike": alike,
         "groups_in_two_splits": len(crossing) + (duplicates.group_count if stored and duplicates else 0),
         "compared": sum(sum(item.splits.values()) for item in found),
         "held_by_both": shared_source.shared if shared_source else 0,
+        "related": relatives.related if relatives else None,
+        "nearest_correlation": relatives.typical if relatives else None,
+        "deviation_of_correlations": relatives.by_chance if relatives else None,
     }
-    if shared_source is not None and not measured["identical"]:
+    if shared_source is not None and not identical:
         return _same_source(shared_source, measured)
     unit = (spec.group_by if spec else None) or "group"
     if crossing:
@@ -67,10 +81,10 @@ def check(
             fix="Split by group: `GroupShuffleSplit(n_splits=1, test_size=0.2).split(x, y, groups)`",
             where=tuple(crossing[:20]),
         )
-    if measured["identical"] > most_exact:
+    if identical > most_exact:
         first = exact[0]
         return Finding(
-            says=f"{measured['identical']} images are in two splits with identical pixels: {first.first} "
+            says=f"{identical} images are in two splits with identical pixels: {first.first} "
             f"({first.splits[0]}) "
             f"and {first.second} ({first.splits[1]}).",
             measured=measured,
@@ -88,10 +102,10 @@ def check(
             where=tuple(place for row in stored[:7] for place in row),
             level="proven" if spec is not None and spec.group_by else "suspected",
         )
-    if measured["alike"] > most_near:
+    if alike > most_near:
         first = near[0]
         return Finding(
-            says=f"{measured['alike']} images look alike across splits and have the same mask: {first.first} "
+            says=f"{alike} images look alike across splits and have the same mask: {first.first} "
             f"({first.splits[0]}) and "
             f"{first.second} ({first.splits[1]}).",
             measured=measured,
@@ -99,10 +113,21 @@ def check(
             where=tuple(place for shared in near[:10] for place in (shared.first, shared.second)),
             level="suspected",
         )
+    is_telling = relatives is not None and relatives.common <= max_common and relatives.by_chance <= max_by_chance
+    if relatives is not None and is_telling and relatives.related > most_related * relatives.held_out:
+        return Finding(
+            says=f"{relatives.related} of {relatives.held_out} validation images are nearly images that are trained "
+            f"on: their fine structure correlates to {relatives.typical:.2f}, where two images at random have 0 ± "
+            f"{relatives.by_chance:.2f}. So look slices of one patient, frames of one film, tiles of one scene.",
+            measured=measured,
+            fix="Split by patient, film or scene: `GroupShuffleSplit(n_splits=1, test_size=0.2).split(x, y, groups)`",
+            where=relatives.example,
+            level="suspected",
+        )
     return Healthy(measured)
 
 
-def _same_source(seen: SharedSources, measured: dict[str, int]) -> Finding:
+def _same_source(seen: SharedSources, measured: dict[str, float | str | None]) -> Finding:
     """The same files, rows or object behind both, whatever the pixels look like after augmentation."""
     says = {
         "list": f"{seen.shared} of {seen.held_out} entries of `{seen.name}` of the validation data are in that of the "
@@ -144,3 +169,28 @@ def sick() -> Case:
 
 def healthy() -> Case:
     return Case(pairs=_split(repeat=False), spec=pair_patients.SPEC)
+
+
+def sick_of_neighbouring_slices() -> Case:
+    return _slices(volumes_apart=False)
+
+
+def healthy_volumes_apart() -> Case:
+    return _slices(volumes_apart=True)
+
+
+def _slices(volumes_apart: bool) -> Case:
+    """Volumes that change little from slice to slice, each in one split or every fourth slice held out."""
+    random = np.random.default_rng(3)
+    first, last = random.normal(size=(2, 6, 1, 48, 48, 1))
+    along = np.linspace(0, 0.4, 12)[None, :, None, None, None]
+    volumes = (first + along * last).astype("float32")
+    held = np.zeros((6, 12), bool)
+    if volumes_apart:
+        held[4:] = True
+    else:
+        held[:, 2::4] = True
+    return Case(
+        batches=[Batch(volumes[~held], (volumes[~held] > 1.5).astype("uint8"))],
+        validation_batches=[Batch(volumes[held], (volumes[held] > 1.5).astype("uint8"))],
+    )

@@ -2,14 +2,17 @@
 
 ## What it looks for
 BatchNormalization layers that move while the batch has one or two samples: how many numbers a channel's mean is made
-of (batch × height × width), and how far the means of single batches lie apart. Frozen ones are left alone.
+of (batch × height × width), and how far the means of single batches lie apart. And how many samples stand behind the
+statistics that prediction uses: an average of momentum m weighs as many as (1 + m) / (1 - m) batches. Frozen layers
+are left alone.
 
 ## Why the model does not learn
 Training normalises with the batch's own mean and variance, prediction with an average of earlier ones. Over a single
 number the normalised value is 0 whatever the image shows, and the stored variance goes to 0, so that prediction blows
 the branch up: that happens behind a global pooling at batch size 1. Over one or two images the statistics are those of
 these images, other ones each step: more than 0.5 standard deviations between batches is noise that the stored average
-does not have.
+does not have; with a single image more than 0.1, for no other image of the batch dampens it. A small momentum on top
+keeps the statistics of the last image or two, and predicts all others with them.
 
 ## What to do
 Batches of 8 or more; or `GroupNormalization`, which needs no batch; or frozen BatchNormalization with pretrained
@@ -29,17 +32,26 @@ CODE, SEVERITY = "NRM002", "error"
 
 
 def check(
-    batch_statistics: BatchStatistics, *, min_values: int = 2, max_batch: int = 2, max_spread: float = 0.5
+    batch_statistics: BatchStatistics,
+    *,
+    min_values: int = 2,
+    max_batch: int = 2,
+    max_spread: float = 0.5,
+    max_spread_alone: float = 0.1,
+    min_samples_behind: float = 4.0,
 ) -> Verdict:
     layers = batch_statistics.layers
     fewest = min(layers, key=lambda layer: layer.values)
     widest = max(layers, key=lambda layer: layer.spread)
+    shortest = min(layers, key=lambda layer: layer.momentum)
+    behind = batch_statistics.batch_size * (1 + shortest.momentum) / max(1e-9, 1 - shortest.momentum)
     measured = {
         "batch_size": batch_statistics.batch_size,
         "live_batch_normalizations": len(layers),
         "fewest_values_per_channel": fewest.values,
         "widest_spread_between_batches": widest.spread,
         "batches": batch_statistics.batches,
+        "samples_behind_stored_statistics": behind,
     }
     if fewest.values < min_values:
         few = [layer.name for layer in layers if layer.values < min_values]
@@ -51,7 +63,18 @@ def check(
             "`batch_size` of 8 or more.",
             where=tuple(few[:8]),
         )
-    if batch_statistics.batch_size <= max_batch and batch_statistics.batches > 1 and widest.spread > max_spread:
+    if batch_statistics.batch_size <= max_batch and behind < min_samples_behind:
+        return Finding(
+            says=f"`{shortest.name}` averages batches of {batch_statistics.batch_size} with momentum "
+            f"{shortest.momentum:g}: prediction normalises with what the last {behind:.1f} samples happened to be.",
+            measured=measured,
+            fix="`momentum=0.9` or more, and `batch_size=8` or more, or `keras.layers.GroupNormalization(groups=8)`.",
+            where=tuple(layer.name for layer in layers if layer.momentum == shortest.momentum)[:8],
+            level="suspected",
+            severity="warning",
+        )
+    too_wide = max_spread_alone if batch_statistics.batch_size == 1 else max_spread
+    if batch_statistics.batch_size <= max_batch and batch_statistics.batches > 1 and widest.spread > too_wide:
         return Finding(
             says=f"{len(layers)} BatchNormalization layers train on batches of {batch_statistics.batch_size}; between "
             f"batches the mean in `{widest.name}` moves by {widest.spread:.2f} standard deviations (8 images: about "
@@ -115,6 +138,12 @@ def sick_unlike_images() -> Case:
     case = _case(2, pooled=False)
     first, second = case.batches or ()
     return replace(case, batches=(first, replace(second, x=second.x + 1.0)))
+
+
+def sick_of_the_last_image() -> Case:
+    case = _case(1, pooled=False)
+    case.model.get_layer("encoder_norm").momentum = 0.1
+    return case
 
 
 def healthy() -> Case:

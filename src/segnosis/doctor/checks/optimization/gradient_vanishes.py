@@ -7,8 +7,9 @@ kernels' gradients below 1e-12, where the image is gone before the head as well.
 are left alone, for those open after the first step, and so are those where the image reaches the output past the first
 kernel too, by the skip connections of a frozen encoder, say. An optimizer such as Adam makes small gradients large, so
 networks most of whose hidden layers are sigmoids are tried out: 40 steps as given, and 40 with ReLU and He's start, on
-three batches. As given the loss must stay near what guessing costs, and with ReLU it must come to less than half of
-that. Confirmed where three times the steps as given do not help either.
+three batches. As given the loss must stay near what guessing costs, and with ReLU it must come to less than 0.6 of that
+on most batches and below 0.95 of it on all. Confirmed where it is half on all, and three times the steps as given do
+not help either.
 
 ## Why the model does not learn
 Each sigmoid or tanh passes at most a quarter of the gradient on, and without skip connections or normalisation the
@@ -52,6 +53,8 @@ def check(
     max_fall: float = 0.3,
     min_against_guessing: float = 0.7,
     max_with_relu: float = 0.5,
+    max_with_relu_typically: float = 0.6,
+    max_with_relu_anywhere: float = 0.95,
     relu_trial: ReluTrial | None = None,
 ) -> Verdict:
     kernels = [slope for slope in gradients.slopes if slope.path.endswith("kernel")]
@@ -87,7 +90,8 @@ def check(
     if not faded or (moved is not None and moved >= max_moved) or (moved is None and ratio >= sure_ratio):
         if relu_trial is not None and relu_trial.gave_up:
             return NotApplicable(f"most hidden layers are sigmoids, but {relu_trial.gave_up}")
-        return _by_trial(relu_trial, measured, max_fall, min_against_guessing, max_with_relu) or Healthy(measured)
+        shares = (max_with_relu, max_with_relu_typically, max_with_relu_anywhere)
+        return _by_trial(relu_trial, measured, max_fall, min_against_guessing, shares) or Healthy(measured)
     weak = [slope.path for slope in kernels if (slope.data or 0.0) < max_ratio * (last.data or 0.0)]
     return Finding(
         says=f"The gradient of `{first.path}` is {ratio:.1e} times that of `{last.path}`; {len(weak)} of "
@@ -104,7 +108,7 @@ def _by_trial(
     measured: dict[str, float | str | None],
     max_fall: float,
     min_against_guessing: float,
-    max_with_relu: float,
+    most: tuple[float, float, float],
 ) -> Finding | None:
     """Saturating units with which a few dozen steps get nowhere, and ReLU with which they do."""
     if trial is None or not trial.relu_start or not all(map(isfinite, trial.end)):
@@ -115,9 +119,11 @@ def _by_trial(
         limits = [(1 - max_fall) * start for start in trial.start]
     if any(end < max(limit, 1e-9) for end, limit in zip(trial.end, limits, strict=True)):
         return None
-    shares = [relu / end for relu, end in zip(trial.relu_end, trial.end, strict=True)]
-    if max(shares) > max_with_relu:
+    shares = sorted(relu / end for relu, end in zip(trial.relu_end, trial.end, strict=True))
+    surely, typically, anywhere = most
+    if shares[len(shares) // 2] > typically or shares[-1] > anywhere:
         return None
+    stays = trial.later is not None and trial.later > limits[0]
     units = " and ".join(trial.units)
     later = "" if trial.later is None else f"; {trial.more_steps} steps as given take the first to {trial.later:.3g}"
     return Finding(
@@ -125,9 +131,9 @@ def _by_trial(
         f"{_mean(trial.start):.3g} to {_mean(trial.end):.3g}, and with ReLU in their place from "
         f"{_mean(trial.relu_start):.3g} to {_mean(trial.relu_end):.3g} ({len(shares)} of {len(shares)} batches)"
         f"{later}.",
-        measured={**measured, "units": units, "layers": trial.layers, "loss_with_relu_by_loss": max(shares)},
+        measured={**measured, "units": units, "layers": trial.layers, "loss_with_relu_by_loss": shares[-1]},
         fix=_FIX,
-        level="confirmed" if trial.later is not None and trial.later > limits[0] and len(shares) >= 3 else "suspected",
+        level="confirmed" if stays and shares[-1] <= surely and len(shares) >= 3 else "suspected",
     )
 
 
