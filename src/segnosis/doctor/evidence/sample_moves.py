@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -45,8 +44,6 @@ _ANGLES = (-48, -36, -24, -12, 12, 24, 36, 48)
 _STILL = 1  # cells that a search may stray without meaning it
 ONE_TURN, AS_GIVEN = 0.7, 0.15
 """Shares of masks with which one turn explains all: those that fit by it at least, those that fit as given at most."""
-ONE_ZOOM = 0.6
-"""Share of masks with which one factor, or it and its neighbour, explains all."""
 IN_PLACE = 0.9
 """`Search.in_place` from which on masks lie where they belong."""
 STANDING_OUT, CERTAIN = 4.0, 6.0
@@ -95,19 +92,6 @@ class Search:
         shares = {names[0]: sum(self.moves.get(name, 0) for name in names) / total for names in _ALIKE}
         turn = max(shares, key=lambda name: shares[name])
         return turn, shares[turn], as_given / total
-
-    def one_zoom(self) -> tuple[float, float]:
-        """The factor by which most masks fit, and the share of masks that fit by it or by one of its neighbours.
-
-        Example:
-            >>> Search(9.0, 9.0, 0.0, {"zoomed by 0.5": 7, "zoomed by 0.6": 2, "zoomed by 2": 1}).one_zoom()
-            (0.5, 0.9)
-        """
-        counts = [self.moves.get(_zoomed_by(factor), 0) for factor in _ZOOMS]
-        pairs = [one + other for one, other in pairwise(counts)]
-        best = int(np.argmax(pairs))
-        factor = _ZOOMS[best] if counts[best] >= counts[best + 1] else _ZOOMS[best + 1]
-        return factor, pairs[best] / max(1, sum(self.moves.values()))
 
 
 @dataclass(frozen=True)
@@ -208,17 +192,13 @@ def _searched(pairs: Sequence[Pair]) -> SampleMoves:
     by_turn = _by_turn(fields, turns)
     if by_turn.stands_out >= _CLEAR:
         return SampleMoves(len(fields), by_turn)
-    further = {_zoomed_by(factor): (factor, 0) for factor in _ZOOMS}
+    further = {f"zoomed by {factor:g}": (factor, 0) for factor in _ZOOMS}
     further |= {f"rotated by {angle}°": (1.0, angle) for angle in _ANGLES}
     warped = {
         name: [mask_outline(_warped(plane, *how)) or outline for plane, outline in zip(planes, outlines, strict=True)]
         for name, how in further.items()
     }
     return SampleMoves(len(fields), by_turn, _by_shift(fields, turns | warped))
-
-
-def _zoomed_by(factor: float) -> str:
-    return f"zoomed by {factor:g}"
 
 
 def _warped(plane: np.ndarray, factor: float, angle: float) -> np.ndarray:

@@ -40,6 +40,7 @@ import numpy as np
 
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Case
+from segnosis.doctor.evidence.common_map import CommonMap
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.pair_agreement import Exchange, PairAgreement, Reordered
 from segnosis.doctor.evidence.pair_files import PairFiles
@@ -89,6 +90,7 @@ def check(
     validation_agreement: PairAgreement | None = None,
     drawn_again: DrawnAgain | None = None,
     sample_moves: SampleMoves | None = None,
+    common_map: CommonMap | None = None,
     paired_names: PairedNames | None = None,
     repeated_masks: RepeatedMasks | None = None,
 ) -> Verdict:
@@ -110,7 +112,8 @@ def check(
     in_place: bool | None = True
     if agreement is not None and agreement is batch_agreement:
         in_place = drawn_again.in_place if drawn_again is not None else None
-    turned = sample_moves is not None and sample_moves.turned_alike(min_one_turn, most_as_given, min_standing_out)
+    turned = bool(sample_moves and sample_moves.turned_alike(min_one_turn, most_as_given, min_standing_out))
+    turned |= common_map is not None and common_map.is_clear()
     found = None if agreement is None or turned else _found(agreement, in_place, limits, measured)
     held_out = validation_agreement
     if held_out is not None and held_out.compared >= fewest_held_out and (found is None or not found.certain):

@@ -1,15 +1,16 @@
 """Masks lie elsewhere than what they mark: another size, turned, flipped or shifted.
 
 ## What it looks for
-Masks of another height or width than their image. Masks whose outlines fit the edges of the image clearly better
-when transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin, in
-one. A mask that fits by chance is told by the spread of chance: a single one must stand 4 of its standard deviations
-above, and as far above what the same mask, moved alike, reaches on images that are not its own. One shifted mask is
-only suspected: a small outline finds a second place by chance. Symmetric scenes gain nothing by a flip and stay
-silent. A turn that an augmentation mirrors afterwards, image and mask together, is found as what it has become, a
-transposition along either diagonal say, where at most `most_as_given` of the masks fit as they are. So are masks that
-nearly all fit when zoomed by one factor: a cut in place of a scaling. Where the training batches leave it open, the
-pairs of the validation batches are asked, which are hardly ever augmented: there one move must explain most of at least
+Masks of another height or width than their image. Masks whose outlines fit the edges of the image clearly better when
+transposed, flipped, turned or shifted by up to an eighth of the image: in most pairs, or, by a wider margin, in one. A
+mask that fits by chance is told by the spread of chance: a single one must stand 4 of its standard deviations above,
+and as far above what the same mask, moved alike, reaches on images that are not its own. One shifted mask is only
+suspected: a small outline finds a second place by chance. Symmetric scenes gain nothing by a flip and stay silent. A
+turn that an augmentation mirrors afterwards, image and mask together, is found as what it has become, a transposition
+along either diagonal say, where at most `most_as_given` of the masks fit as they are. And one scaling and shift of all
+masks, what a cut, a border or another size does to one side alone: searched on half of the samples, it must fit the
+other half clearly better than other masks, and the other way round. Where the training batches leave it open, the pairs
+of the validation batches are asked, which are hardly ever augmented: there one move must explain most of at least
 `fewest_held_out` pairs. Behind an augmentation that moves every sample, one shifted mask is nothing: a crop may leave
 too little of its outline. And images or masks whose numbers stand in the wrong places: read as channels, height, width,
 or as width, height, neighbours differ far less than as given.
@@ -36,15 +37,14 @@ from scipy import ndimage as nd
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.axis_orders import AxisOrder, AxisOrders
+from segnosis.doctor.evidence.common_map import LEAST_GAIN, LEAST_MOVED, MOST_IN_PLACE, CommonMap
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
 from segnosis.doctor.evidence.sample_moves import (
     AS_GIVEN,
     CERTAIN,
-    IN_PLACE,
     ONE_TURN,
-    ONE_ZOOM,
     STANDING_OUT,
     SampleMoves,
 )
@@ -81,15 +81,18 @@ def check(
     most_own: float = 0.5,
     most_as_given: float = AS_GIVEN,
     min_one_turn: float = ONE_TURN,
-    min_one_zoom: float = ONE_ZOOM,
-    max_in_place: float = IN_PLACE,
     min_standing_out: float = STANDING_OUT,
     certain_standing_out: float = CERTAIN,
+    min_map_gain: float = LEAST_GAIN,
+    max_map_in_place: float = MOST_IN_PLACE,
+    min_map_moved: float = LEAST_MOVED,
+    certain_map_gain: float = 8.0,
     fewest_held_out: int = 12,
     max_roughness: float = 0.88,
     min_smoother: float = 0.9,
     fewest_arrays: int = 8,
     sample_moves: SampleMoves | None = None,
+    common_map: CommonMap | None = None,
     validation_agreement: PairAgreement | None = None,
     drawn_again: DrawnAgain | None = None,
     axis_orders: AxisOrders | None = None,
@@ -135,7 +138,9 @@ def check(
     if sample_moves is not None:
         turned = _turned_before_an_augmentation(
             sample_moves, measured, min_one_turn, most_as_given, min_standing_out, certain_standing_out
-        ) or _zoomed(sample_moves, measured, min_one_zoom, max_in_place, min_standing_out, certain_standing_out)
+        )
+    if turned is None and common_map is not None and common_map.is_clear(min_map_gain, max_map_in_place, min_map_moved):
+        turned = _mapped(common_map, measured, common_map.gain >= certain_map_gain)
     if agreement is not None and agreement.capable and share >= most and gain >= mean_gain:
         return _alike(agreement, "", measured)
     held_out = validation_agreement
@@ -223,30 +228,25 @@ def _turned_before_an_augmentation(
     )
 
 
-def _zoomed(
-    sample_moves: SampleMoves,
-    measured: Mapping[str, Any],
-    min_one_zoom: float,
-    max_in_place: float,
-    min_standing_out: float,
-    certain_standing_out: float,
-) -> Finding | None:
-    """Image and mask cut or scaled by different amounts, all of them alike."""
-    seen = sample_moves.shifts
-    if seen is None or not seen.lies_elsewhere(min_standing_out, max_in_place):
-        return None
-    factor, share = seen.one_zoom()
-    if share < min_one_zoom:
-        return None
-    larger, smaller = ("image", "mask") if factor > 1 else ("mask", "image")
+def _mapped(seen: CommonMap, measured: Mapping[str, Any], is_certain: bool) -> Finding:
+    """Image and mask cut, padded or scaled by different amounts, all of them alike."""
     return Finding(
-        says=f"{share:.0%} of {sample_moves.compared} masks fit their images when zoomed by about {factor:g} about "
-        f"the middle: the {larger} shows a smaller part of the scene than the {smaller}.",
-        measured={**measured, "masks_that_fit_when_zoomed": share, "zoom": factor},
-        fix="Cut or resize both by the same amounts: `mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)` "
-        "where the image is resized, the same rows and columns where it is cut",
+        says=f"Together, the masks of {seen.samples} samples fit their images better when {seen.told()}: as given "
+        f"{max(seen.in_place, 0):.0%} as well. In samples that were not searched it gains {seen.gain:.0f} standard "
+        "errors.",
+        measured={
+            **measured,
+            "scale_of_height": seen.scale[0],
+            "scale_of_width": seen.scale[1],
+            "shift_down": seen.shift[0],
+            "shift_right": seen.shift[1],
+            "gain_in_standard_errors": seen.gain,
+            "fit_as_given": seen.in_place,
+        },
+        fix="Cut, pad and resize both by the same amounts: `mask = cv2.resize(mask, size, interpolation="
+        "cv2.INTER_NEAREST)` where the image is resized, the same rows and columns where it is cut or padded",
         where=("the input pipeline",),
-        level="proven" if seen.stands_out >= certain_standing_out else "suspected",
+        level="proven" if is_certain else "suspected",
     )
 
 
@@ -280,6 +280,18 @@ def sick_by_a_cut() -> Case:
     images, masks = pair_patients.scenes(40, size=96)
     small = np.stack([cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA) for image in images])
     return Case(batches=pair_patients.batches(small, masks[:, 24:72, 24:72]))
+
+
+def sick_by_a_border() -> Case:
+    """The image is padded all around, the mask above and to the left alone."""
+    images, masks = pair_patients.scenes(40, size=40)
+    images = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0))[: images.ndim], mode="edge")
+    masks = np.pad(masks, ((0, 0), (8, 0), (8, 0)), mode="edge")
+    return Case(batches=pair_patients.batches(images, masks))
+
+
+def healthy_in_batches() -> Case:
+    return Case(batches=pair_patients.batches(*pair_patients.scenes(40)))
 
 
 def healthy() -> Case:

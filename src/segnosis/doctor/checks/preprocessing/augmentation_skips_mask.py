@@ -25,12 +25,12 @@ import numpy as np
 from segnosis.doctor import pair_patients
 from segnosis.doctor.case import Batch, Case
 from segnosis.doctor.evidence.augmentation_geometry import AugmentationGeometry
+from segnosis.doctor.evidence.common_map import CommonMap
 from segnosis.doctor.evidence.sample_moves import (
     AS_GIVEN,
     CERTAIN,
     IN_PLACE,
     ONE_TURN,
-    ONE_ZOOM,
     STANDING_OUT,
     SampleMoves,
 )
@@ -54,10 +54,10 @@ def check(
     max_one_move: float = 0.75,
     min_one_turn: float = ONE_TURN,
     max_as_given: float = AS_GIVEN,
-    min_one_zoom: float = ONE_ZOOM,
     max_steady: float = 0.85,
     sample_moves: SampleMoves | None = None,
     steady_moves: SteadyMoves | None = None,
+    common_map: CommonMap | None = None,
 ) -> Verdict:
     seen = augmentation_geometry
     measured = {
@@ -103,7 +103,8 @@ def check(
         commonest = max(search.moves.values()) / sample_moves.compared  # one move for all is not augmentation
         # nor is one that joint mirroring has multiplied: DAT002 says so
         alike = sample_moves.turned_alike(min_one_turn, max_as_given, min_standing_out)
-        one_for_all = commonest > max_one_move or alike is not None or search.one_zoom()[1] >= min_one_zoom
+        one_for_all = commonest > max_one_move or alike is not None
+        one_for_all |= common_map is not None and common_map.is_clear()
         if steady_moves is not None:  # a second draw would move them in another way
             measured |= {"drawn_twice": steady_moves.met, "moved_in_one_way": steady_moves.kept}
             one_for_all |= steady_moves.kept >= max_steady * steady_moves.met
