@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import cv2
 import numpy as np
 from scipy.fft import irfft2, rfft2
 
+from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
-from segnosis.doctor.evidence._batch_pairs import pairs_of
+from segnosis.doctor.evidence._batch_pairs import middles_of, pairs_of
 from segnosis.doctor.evidence._oriented_edges import GRID, Field, Outline, agreement, mask_outline
 from segnosis.doctor.evidence.sample_moves import compared
 
@@ -135,8 +136,15 @@ def measure(
 
 
 def _of(batches: Sequence[Batch], heads: Sequence[Any] | None) -> CommonMap | None:
+    """Masks smaller than their images are those of a middle where that fits better in place."""
+    pairs = list(islice(pairs_of(batches, heads), 2 * _MOST))
+    found = [_among(side) for side in (pairs, middles_of(pairs)) if side is not None]
+    return max((one for one in found if one is not None), key=lambda one: one.in_place, default=None)
+
+
+def _among(pairs: Sequence[Pair]) -> CommonMap | None:
     samples: list[_Sample] = []
-    for pair in pairs_of(batches, heads):
+    for pair in pairs:
         seen = compared(pair)
         if seen is not None:
             samples.append(_Sample(*seen))

@@ -17,6 +17,7 @@ from segnosis.doctor.evidence._batch_pairs import pairs_of
 
 PRICE = "data"
 _SECONDS = 5.0
+MOST_AGAIN = 128
 _FEWEST = 8
 _ALL_MET, _NONE_MET = 0.9, 0.1
 
@@ -60,11 +61,11 @@ def measure(
     with random_state_kept(source):
         np.random.seed((seed or 0) + 1)
         random.seed((seed or 0) + 1)
-        pairs = tuple(_second(source, seed or 0))
+        pairs = tuple(second_draw(source, seed or 0))
     second = [_Known.of(pair) for pair in pairs]
     images = {one.image for one in first if one.pictured}
     repeated = sum(one.pictured for one in first) - len(images)
-    same = _met_before(images, (one.image for one in second if one.pictured))
+    same = met_before(images, (one.image for one in second if one.pictured))
     if repeated >= _FEWEST or same >= max(_FEWEST, len(pairs) / 2):
         return DrawnAgain(pairs, True)
     indexed = isinstance(source, keras.utils.PyDataset)  # the others may give other samples the second time
@@ -107,7 +108,8 @@ class _Known:
         )
 
 
-def _second(source: Any, seed: int) -> Iterator[Pair]:
+def second_draw(source: Any, seed: int) -> Iterator[Pair]:
+    """Samples of a pipeline that can be read again; of a `PyDataset` each of its first batches twice."""
     import keras
 
     from segnosis.doctor.batches import Limits, draw
@@ -123,11 +125,11 @@ def _second(source: Any, seed: int) -> Iterator[Pair]:
         return
     rereadable = source is not None and not hasattr(source, "gi_frame") and not isinstance(source, zip)
     if rereadable and not isinstance(source, list | tuple | dict) and not hasattr(source, "__next__"):
-        again = draw(source, seed=seed + 1, limits=Limits(samples=128, megabytes=150, seconds=_SECONDS))
+        again = draw(source, seed=seed + 1, limits=Limits(samples=MOST_AGAIN, megabytes=150, seconds=_SECONDS))
         yield from pairs_of(again.batches)
 
 
-def _met_before(known: set[bytes | None], digests: Iterable[bytes | None]) -> int:
+def met_before(known: set[bytes | None], digests: Iterable[bytes | None]) -> int:
     """How many are in `known` or come a second time."""
     met = 0
     seen = set(known)
@@ -140,7 +142,7 @@ def _met_before(known: set[bytes | None], digests: Iterable[bytes | None]) -> in
 def _share_met(first: Sequence[_Known], second: Sequence[_Known]) -> float | None:
     """Share of the second draw's masks, of one value apart, that the first draw or an earlier sample holds exactly."""
     varied = [one.mask for one in second if one.varied]
-    met = _met_before({one.mask for one in first}, varied)
+    met = met_before({one.mask for one in first}, varied)
     return met / len(varied) if len(varied) >= _FEWEST else None
 
 

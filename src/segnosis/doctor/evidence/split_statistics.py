@@ -12,7 +12,7 @@ from segnosis.core.sample import Pair
 from segnosis.doctor.evidence._mask_planes import as_plane, plane_of
 
 PRICE = "data"
-MEASURES = ("brightness", "contrast", "mask area")
+MEASURES = ("brightness", "contrast", "mask area", "tint")
 _KEPT = 4096
 _MOST_CLASSES = 16
 
@@ -25,7 +25,8 @@ class SplitStatistics:
         units: `"group"` where samples come in groups (their mean is one number then), else `"image"`.
         values: Split → `(units, quantities)`.
         quantities: `MEASURES` (mean of the pixels, their standard deviation, share of pixels that are not 0 in the
-            mask), and where a few classes share the masks the area of each.
+            mask, how far the third channel lies above the first), and where a few classes share the masks the area of
+            each.
     """
 
     units: str
@@ -34,7 +35,7 @@ class SplitStatistics:
 
 
 class Scan:
-    """Keeps three numbers of a bounded number of groups per split."""
+    """Keeps a few numbers of a bounded number of groups per split."""
 
     def __init__(self, splits: Mapping[str, Sequence[str]] | None = None) -> None:
         self._split_of = {name: split for split, ids in (splits or {}).items() for name in ids}
@@ -53,7 +54,7 @@ class Scan:
         plane, _ = as_plane(pair.mask)
         row = numbers(pair.image, plane if plane.ndim == 2 else plane_of(plane))
         if row is not None:
-            measures, areas = groups.setdefault(pair.group, (np.zeros(4), Counter()))
+            measures, areas = groups.setdefault(pair.group, (np.zeros(len(MEASURES) + 1), Counter()))
             measures += np.append(row[0], 1.0)
             areas.update(row[1])
 
@@ -61,7 +62,7 @@ class Scan:
         """The numbers of all pairs added."""
         rows = {
             split: [
-                (sums[:3] / sums[3], {value: area / sums[3] for value, area in areas.items()})
+                (sums[:-1] / sums[-1], {value: area / sums[-1] for value, area in areas.items()})
                 for sums, areas in groups.values()
             ]
             for split, groups in self._sums.items()
@@ -76,10 +77,11 @@ Numbers = tuple[np.ndarray, Mapping[float, float]]
 
 
 def numbers(image: np.ndarray, plane: np.ndarray) -> Numbers | None:
-    """Mean and deviation of an image's pixels, and how much its mask marks; `None` if one is no number."""
+    """`MEASURES` of a sample, and the areas of its classes; `None` where one is no number."""
     pixels = image[::2, ::2].astype(np.float32)
     pixels = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[-1] == 4 else pixels
-    row = np.array([pixels.mean(), pixels.std(), float((plane != 0).mean())])
+    tint = float((pixels[..., 2] - pixels[..., 0]).mean()) if pixels.ndim == 3 and pixels.shape[-1] == 3 else 0.0
+    row = np.array([pixels.mean(), pixels.std(), float((plane != 0).mean()), tint])
     if not np.isfinite(row).all():
         return None
     found, counts = np.unique(plane, return_counts=True)
@@ -94,9 +96,9 @@ def tabulated(rows: Mapping[str, Sequence[Numbers]]) -> tuple[dict[str, np.ndarr
     """Split → `(units, quantities)`, and the names of the quantities.
 
     Example:
-        >>> rows = {"train": [(np.ones(3), {1.0: 0.2}), (np.ones(3), {1.0: 0.4, 2.0: 0.1})]}
+        >>> rows = {"train": [(np.ones(4), {1.0: 0.2}), (np.ones(4), {1.0: 0.4, 2.0: 0.1})]}
         >>> values, quantities = tabulated(rows)
-        >>> quantities[3:], values["train"][:, 3:].tolist()
+        >>> quantities[4:], values["train"][:, 4:].tolist()
         (('area of class 1', 'area of class 2'), [[0.2, 0.0], [0.4, 0.1]])
     """
     classes = sorted({value for units in rows.values() for _, areas in units for value in areas})

@@ -1,12 +1,12 @@
 """Training and validation are drawn from different data.
 
 ## What it looks for
-Brightness, contrast, share of marked pixels and area of each class in each split, one number per image or, where
+Brightness, contrast, tint, share of marked pixels and area of each class in each split, one number per image or, where
 samples come in groups, per group; two splits whose numbers differ more than chance and by a large step. Classes that
 are common in training and missing in a validation split large enough to hold them. Between the batches of a program
-brightness and contrast must be nearly disjoint, for augmentation may change training images, and runs of like samples,
-such as the slices of one patient, count as few; marked pixels and classes are compared only where no augmentation is at
-work.
+brightness, tint and contrast must be nearly disjoint, for augmentation may change training images, and runs of like
+samples, such as the slices of one patient, count as few; marked pixels and classes are compared only where no
+augmentation is at work.
 
 ## Why the model does not learn
 It does, but the validation score stays low from the first epoch: it measures another task.
@@ -100,6 +100,10 @@ def check(
     return Healthy(measured)
 
 
+_LEAST = {"brightness": 0.5, "tint": 0.25}
+"""Difference of medians that would matter to a network, in standard deviations of an image's pixels."""
+
+
 class _Step(NamedTuple):
     """How far one number's distribution lies from that of the training split, and how likely by chance."""
 
@@ -127,8 +131,8 @@ def _steps_of_batches(seen: BatchSplitStatistics) -> list[_Step]:
     contrast = np.median(train[:, 1])
     for k, quantity in enumerate(seen.quantities):
         first, second = float(np.median(train[:, k])), float(np.median(held_out[:, k]))
-        if quantity == "brightness":
-            matters = (seen.unchanged or seen.same_size) and abs(first - second) > 0.5 * contrast
+        if quantity in _LEAST:
+            matters = (seen.unchanged or seen.same_size) and abs(first - second) > _LEAST[quantity] * contrast
         else:
             matters = seen.unchanged and max(first, second) > 1.5 * min(first, second)
         if matters:
