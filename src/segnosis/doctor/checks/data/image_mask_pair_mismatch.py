@@ -112,9 +112,9 @@ def check(
     in_place: bool | None = True
     if agreement is not None and agreement is batch_agreement:
         in_place = drawn_again.in_place if drawn_again is not None else None
-    turned = bool(sample_moves and sample_moves.turned_alike(min_one_turn, most_as_given, min_standing_out))
-    turned |= common_map is not None and common_map.is_clear()
-    found = None if agreement is None or turned else _found(agreement, in_place, limits, measured)
+    moved_alike = bool(sample_moves and sample_moves.turned_alike(min_one_turn, most_as_given, min_standing_out))
+    moved_alike |= common_map is not None and common_map.is_clear()
+    found = None if agreement is None or moved_alike else _found(agreement, in_place, limits, measured)
     held_out = validation_agreement
     if held_out is not None and held_out.compared >= fewest_held_out and (found is None or not found.certain):
         # The other set may be augmented as well, so that few exchanged masks in it prove nothing.
@@ -129,7 +129,7 @@ def check(
             return _named_wrongly(paired_names, no_better and not paired_names.by_variables, measured)
     if found is not None:
         return found
-    if agreement is None or agreement.compared < fewest or turned or _is_moved(agreement, most_moved):
+    if agreement is None or agreement.compared < fewest or moved_alike or _is_moved(agreement, most_moved):
         return Healthy(measured)
     if held_out is not None and held_out.capable and _is_moved(held_out, most_moved):
         return Healthy(measured)  # what was done to all masks before they were augmented explains it

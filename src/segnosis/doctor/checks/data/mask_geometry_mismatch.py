@@ -87,6 +87,7 @@ def check(
     max_map_in_place: float = MOST_IN_PLACE,
     min_map_moved: float = LEAST_MOVED,
     certain_map_gain: float = 8.0,
+    certain_map_in_place: float = 0.35,
     fewest_held_out: int = 12,
     max_roughness: float = 0.88,
     min_smoother: float = 0.9,
@@ -140,7 +141,8 @@ def check(
             sample_moves, measured, min_one_turn, most_as_given, min_standing_out, certain_standing_out
         )
     if turned is None and common_map is not None and common_map.is_clear(min_map_gain, max_map_in_place, min_map_moved):
-        turned = _mapped(common_map, measured, common_map.gain >= certain_map_gain)
+        is_certain = common_map.gain >= certain_map_gain and common_map.in_place <= certain_map_in_place
+        turned = _mapped(common_map, measured, is_certain)
     if agreement is not None and agreement.capable and share >= most and gain >= mean_gain:
         return _alike(agreement, "", measured)
     held_out = validation_agreement
