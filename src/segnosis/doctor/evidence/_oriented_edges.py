@@ -193,7 +193,7 @@ def best_shift(image: Field, outline: Outline, reach: int = GRID // 8) -> tuple[
     product = sum(rfft2(image[..., k], size) * np.conj(rfft2(outline.field[..., k], size)) for k in (1, 2))
     near = np.r_[-reach : reach + 1]
     window = irfft2(product, size)[np.ix_(near, near)]
-    return _best(window.ravel() / _spread(image, outline.near[None])[0], reach)
+    return _best(window.ravel() / edge_spread(image, outline.near[None])[0], reach)
 
 
 def best_shifts(
@@ -203,7 +203,7 @@ def best_shifts(
     padded = np.pad(image[..., 1:], ((reach, reach), (reach, reach), (0, 0)))
     places = sliding_window_view(padded, (GRID, GRID), axis=(0, 1)).reshape((2 * reach + 1) ** 2, -1)
     fields = np.stack([np.moveaxis(outline.field[..., 1:], -1, 0).ravel() for outline in outlines])
-    spread = _spread(image, np.stack([outline.near for outline in outlines]))
+    spread = edge_spread(image, np.stack([outline.near for outline in outlines]))
     return [_best(scores, reach) for scores in (places @ fields.T).T / spread[:, None]]
 
 
@@ -212,7 +212,7 @@ def _best(scores: np.ndarray, reach: int) -> tuple[int, int, float, float]:
     return row - reach, column - reach, float(scores.max()), float(scores[scores.size // 2])
 
 
-def _spread(image: Field, near: np.ndarray) -> np.ndarray:
+def edge_spread(image: Field, near: np.ndarray) -> np.ndarray:
     """Standard deviation of the strength of edges near each of the outlines, `(outlines,)`."""
     mean = (image[..., 0] * near).sum(axis=(1, 2))
     square = (image[..., 0] ** 2 * near).sum(axis=(1, 2))

@@ -21,8 +21,8 @@ from segnosis.core.sample import Pair
 from segnosis.doctor.case import Batch
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import middles_of, pairs_of
-from segnosis.doctor.evidence._oriented_edges import GRID, Field, Outline, agreement, mask_outline
-from segnosis.doctor.evidence.sample_moves import compared
+from segnosis.doctor.evidence._oriented_edges import GRID, Field, Outline, agreement, edge_spread, mask_outline
+from segnosis.doctor.evidence.sample_moves import beyond_others, compared, in_errors
 
 PRICE = "data"
 
@@ -169,7 +169,7 @@ def _among(pairs: Sequence[Pair]) -> CommonMap | None:
 
 def _searched(samples: Sequence[_Sample]) -> _Map:
     """The map that agrees best over all these samples: on a coarse grid among all scales, then among its neighbours."""
-    edges = np.stack([one.field[..., 1:] / _spread(one) for one in samples])
+    edges = np.stack([one.field[..., 1:] / edge_spread(one.field, one.outline.near[None]) for one in samples])
     drawn = np.stack([one.outline.field[..., 1:] for one in samples])
     rough = _best(_halved(edges), _halved(drawn), _scales())
     near = [
@@ -207,19 +207,14 @@ def _scales() -> tuple[tuple[float, float], ...]:
     return tuple((a, b) for a, b in product(_SCALES, _SCALES) if max(a / b, b / a) <= _SKEWED)
 
 
-def _spread(sample: _Sample) -> float:
-    strength, near = sample.field[..., 0], sample.outline.near
-    mean = float((strength * near).sum())
-    return float(np.sqrt(max(float((strength**2 * near).sum()) - mean**2, 1e-4)))
-
-
 def _judged(samples: Sequence[_Sample], found: _Map) -> tuple[float, float]:
     """Gain over the given place in standard errors, and what the given place is worth, each beyond other masks."""
     moved = [replace(one, outline=_warped(one, found) or one.outline) for one in samples]
-    given, there = (_beyond_others(side) for side in (samples, moved))
-    gain = there - given
-    error = max(float(gain.std()) / len(gain) ** 0.5, 1e-9)
-    return float(gain.mean()) / error, float(given.mean() / there.mean()) if there.mean() > 0 else 1.0
+    given, there = (
+        beyond_others(agreement([one.field for one in side], [one.outline for one in side]))
+        for side in (samples, moved)
+    )
+    return in_errors(there - given), float(given.mean() / there.mean()) if there.mean() > 0 else 1.0
 
 
 def _warped(sample: _Sample, found: _Map) -> Outline | None:
@@ -228,9 +223,3 @@ def _warped(sample: _Sample, found: _Map) -> Outline | None:
     corner = float(sample.plane.flat[0])
     matrix = found.matrix(side)
     return mask_outline(cv2.warpAffine(square, matrix, (side, side), flags=cv2.INTER_NEAREST, borderValue=corner))
-
-
-def _beyond_others(samples: Sequence[_Sample]) -> np.ndarray:
-    scores = agreement([one.field for one in samples], [one.outline for one in samples])
-    own = scores.diagonal()
-    return own - (scores.sum(axis=1) - own) / (len(scores) - 1)

@@ -215,10 +215,11 @@ def _by_turn(fields: list[Field], turns: dict[str, list[Outline]]) -> Search:
     best = scores.max(axis=0)
     names = list(turns)
     moves = Counter(names[k] for k in np.diagonal(scores, axis1=1, axis2=2).argmax(axis=0))
-    return _found(_beyond_others(best), _beyond_others(scores[0]), moves)
+    return _found(beyond_others(best), beyond_others(scores[0]), moves)
 
 
-def _beyond_others(scores: np.ndarray) -> np.ndarray:
+def beyond_others(scores: np.ndarray) -> np.ndarray:
+    """How much better each image agrees with its own mask than with the others, of `(images, masks)` agreements."""
     own = scores.diagonal()
     return own - (scores.sum(axis=1) - own) / (len(scores) - 1)
 
@@ -250,12 +251,13 @@ def _search(field: Field, turns: dict[str, list[Outline]], masks: Sequence[int])
 
 def _found(best: np.ndarray, given: np.ndarray, moves: Counter[str]) -> Search:
     return Search(
-        stands_out=_in_errors(best),
-        gains=_in_errors(best - given),
+        stands_out=in_errors(best),
+        gains=in_errors(best - given),
         in_place=float(given.mean() / best.mean()) if best.mean() > 0 else 1.0,
         moves=dict(moves.most_common()),
     )
 
 
-def _in_errors(values: np.ndarray) -> float:
+def in_errors(values: np.ndarray) -> float:
+    """The mean in standard errors of the mean."""
     return float(values.mean() / max(values.std() / np.sqrt(len(values)), 1e-9))
