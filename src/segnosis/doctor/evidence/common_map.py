@@ -27,7 +27,7 @@ from segnosis.doctor.evidence.sample_moves import beyond_others, compared, in_er
 PRICE = "data"
 
 LEAST_GAIN, MOST_IN_PLACE, LEAST_MOVED = 4.0, 0.6, 0.03
-"""What makes a map clear; right masks had 0.93 and more in place, and none that moved further, on 29 kinds of data."""
+"""What makes a map clear; right masks fit in place to 0.93 and more, on 36 kinds of data made up and 5 real."""
 _MOST, _FEWEST = 48, 16
 _SCALES = (0.5, 0.57, 0.66, 0.75, 0.83, 0.91, 1.0, 1.1, 1.2, 1.33, 1.5, 1.75, 2.0)
 _SKEWED = 1.7
