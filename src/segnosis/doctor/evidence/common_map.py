@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import islice, product
 from typing import Any
 
@@ -29,9 +28,10 @@ PRICE = "data"
 LEAST_GAIN, MOST_IN_PLACE, LEAST_MOVED = 4.0, 0.6, 0.03
 """What makes a map clear; right masks fit in place to 0.93 and more, on 36 kinds of data made up and 5 real."""
 _MOST, _FEWEST = 48, 16
-_SCALES = (0.5, 0.57, 0.66, 0.75, 0.83, 0.91, 1.0, 1.1, 1.2, 1.33, 1.5, 1.75, 2.0)
+_FACTORS = (0.5, 0.57, 0.66, 0.75, 0.83, 0.91, 1.0, 1.1, 1.2, 1.33, 1.5, 1.75, 2.0)
 _SKEWED = 1.7
 """Largest ratio of the two scales: beyond it nothing is recognised any more."""
+_SCALES = tuple((a, b) for a, b in product(_FACTORS, _FACTORS) if max(a / b, b / a) <= _SKEWED)
 _REACH = GRID * 3 // 16
 
 
@@ -171,9 +171,9 @@ def _searched(samples: Sequence[_Sample]) -> _Map:
     """The map that agrees best over all these samples: on a coarse grid among all scales, then among its neighbours."""
     edges = np.stack([one.field[..., 1:] / edge_spread(one.field, one.outline.near[None]) for one in samples])
     drawn = np.stack([one.outline.field[..., 1:] for one in samples])
-    rough = _best(_halved(edges), _halved(drawn), _scales())
+    rough = _best(_halved(edges), _halved(drawn), _SCALES)
     near = [
-        scale for scale in _scales() if all(abs(np.log(a / b)) < 0.2 for a, b in zip(scale, rough.scale, strict=True))
+        scale for scale in _SCALES if all(abs(np.log(a / b)) < 0.2 for a, b in zip(scale, rough.scale, strict=True))
     ]
     return _best(edges, drawn, near)
 
@@ -200,11 +200,6 @@ def _best(edges: np.ndarray, drawn: np.ndarray, scales: Sequence[tuple[float, fl
             row, column = divmod(int(window.argmax()), len(near))
             best, found = float(window.max()), _Map(scale, (step * (row - reach), step * (column - reach)))
     return found
-
-
-@cache
-def _scales() -> tuple[tuple[float, float], ...]:
-    return tuple((a, b) for a, b in product(_SCALES, _SCALES) if max(a / b, b / a) <= _SKEWED)
 
 
 def _judged(samples: Sequence[_Sample], found: _Map) -> tuple[float, float]:

@@ -52,17 +52,12 @@ def measure(
     """Draw again where that is possible; the pipeline's counters and all random states are put back."""
     import keras  # here and below: checking files needs no Keras
 
-    from segnosis.doctor.random_state import random_state_kept
-
     source = (fit_arguments or {}).get("x")
     if isinstance(source, np.ndarray):
         return DrawnAgain((), True)
-    first = [_Known.of(pair) for pair in pairs_of(batches)]
-    with random_state_kept(source):
-        np.random.seed((seed or 0) + 1)
-        random.seed((seed or 0) + 1)
-        pairs = tuple(second_draw(source, seed or 0))
-    second = [_Known.of(pair) for pair in pairs]
+    first = [Known.of(pair) for pair in pairs_of(batches)]
+    pairs = second_draw(source, seed or 0)
+    second = [Known.of(pair) for pair in pairs]
     images = {one.image for one in first if one.pictured}
     repeated = sum(one.pictured for one in first) - len(images)
     same = met_before(images, (one.image for one in second if one.pictured))
@@ -80,7 +75,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """A sample by its digests.
 
     Attributes:
@@ -97,7 +92,8 @@ class _Known:
     varied: bool
 
     @classmethod
-    def of(cls, pair: Pair) -> _Known:
+    def of(cls, pair: Pair) -> Known:
+        """Of one sample."""
         image, mask = pair.image, pair.mask
         return cls(
             None if image is None else digest(image),
@@ -108,8 +104,20 @@ class _Known:
         )
 
 
-def second_draw(source: Any, seed: int) -> Iterator[Pair]:
-    """Samples of a pipeline that can be read again; of a `PyDataset` each of its first batches twice."""
+def second_draw(source: Any, seed: int) -> tuple[Pair, ...]:
+    """Samples of a pipeline that can be read again, drawn by other random numbers; all is put back afterwards.
+
+    Of a `PyDataset` each of its first batches comes twice.
+    """
+    from segnosis.doctor.random_state import random_state_kept
+
+    with random_state_kept(source):
+        np.random.seed(seed + 1)
+        random.seed(seed + 1)
+        return tuple(_drawn(source, seed))
+
+
+def _drawn(source: Any, seed: int) -> Iterator[Pair]:
     import keras
 
     from segnosis.doctor.batches import Limits, draw
@@ -139,7 +147,7 @@ def met_before(known: set[bytes | None], digests: Iterable[bytes | None]) -> int
     return met
 
 
-def _share_met(first: Sequence[_Known], second: Sequence[_Known]) -> float | None:
+def _share_met(first: Sequence[Known], second: Sequence[Known]) -> float | None:
     """Share of the second draw's masks, of one value apart, that the first draw or an earlier sample holds exactly."""
     varied = [one.mask for one in second if one.varied]
     met = met_before({one.mask for one in first}, varied)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from segnosis.doctor.case import Batch
-from segnosis.doctor.digest import digest
 from segnosis.doctor.evidence import Unavailable
 from segnosis.doctor.evidence._batch_pairs import pairs_of
-from segnosis.doctor.evidence.drawn_again import MOST_AGAIN, met_before, second_draw
+from segnosis.doctor.evidence.drawn_again import MOST_AGAIN, Known, met_before, second_draw
 
 PRICE = "data"
 
@@ -37,20 +33,12 @@ def measure(validation_batches: Sequence[Batch], fit_arguments: Mapping[str, Any
     """Draw again; raises `Unavailable` for arrays, generators, and sets of which each draw may hold another part."""
     import keras  # checking files needs no Keras
 
-    from segnosis.doctor.random_state import random_state_kept
-
     source = fit_arguments.get("validation_data")
     if source is None or isinstance(source, list | tuple | dict):
         raise Unavailable("validation comes from arrays, or from nothing that can be drawn again")
     first = list(pairs_of(validation_batches))
-    with random_state_kept(source):
-        np.random.seed((seed or 0) + 1)
-        random.seed((seed or 0) + 1)
-        second = list(second_draw(source, seed or 0))
-    known, again = (
-        [digest(pair.image) for pair in pairs if pair.image is not None and pair.image.min() != pair.image.max()]
-        for pairs in (first, second)
-    )
+    second = second_draw(source, seed or 0)
+    known, again = ([one.image for one in map(Known.of, pairs) if one.pictured] for pairs in (first, second))
     is_whole = isinstance(source, keras.utils.PyDataset) or len(first) == len(second) < MOST_AGAIN
     if not is_whole or len(again) < _FEWEST:
         raise Unavailable("a second draw may hold other samples than the first, or too few")

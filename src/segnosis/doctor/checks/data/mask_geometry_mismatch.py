@@ -41,13 +41,7 @@ from segnosis.doctor.evidence.common_map import LEAST_GAIN, LEAST_MOVED, MOST_IN
 from segnosis.doctor.evidence.drawn_again import DrawnAgain
 from segnosis.doctor.evidence.pair_agreement import Misplaced, PairAgreement
 from segnosis.doctor.evidence.pair_files import PairFiles
-from segnosis.doctor.evidence.sample_moves import (
-    AS_GIVEN,
-    CERTAIN,
-    ONE_TURN,
-    STANDING_OUT,
-    SampleMoves,
-)
+from segnosis.doctor.evidence.sample_moves import AS_GIVEN, CERTAIN, ONE_TURN, STANDING_OUT, SampleMoves
 from segnosis.doctor.verdict import Finding, Healthy, NotApplicable, Verdict
 
 CODE, SEVERITY = "DAT002", "error"
@@ -287,7 +281,7 @@ def sick_by_a_cut() -> Case:
 def sick_by_a_border() -> Case:
     """The image is padded all around, the mask above and to the left alone."""
     images, masks = pair_patients.scenes(40, size=40)
-    images = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0))[: images.ndim], mode="edge")
+    images = np.pad(images, ((0, 0), (4, 4), (4, 4)), mode="edge")
     masks = np.pad(masks, ((0, 0), (8, 0), (8, 0)), mode="edge")
     return Case(batches=pair_patients.batches(images, masks))
 
